@@ -1,0 +1,59 @@
+# Every command of the project; `make help` explains them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+# uv is the installer; it is fetched once into its own small environment where the machine has none.
+UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+# Nothing that is installed may speak to the outside on its own.
+export YOLO_OFFLINE := true
+export YOLO_AUTOINSTALL := false
+
+.PHONY: help setup lock demo up test lint unit integration test-kill kill-short bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the models that come in wheels
+
+.venv/ready: requirements.lock pyproject.toml
+	@command -v $(UV) >/dev/null || { python3 -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv; }
+	@test -x $(PY) || $(UV) venv --quiet .venv
+	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	.venv/bin/tryon weights fetch
+	@touch $@
+
+lock: ## Pin the dependencies anew, with hashes and without host names
+	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
+
+demo: setup ## Put a garment on a real photograph, through the same queue and workers that production runs
+	.venv/bin/tryon demo
+
+up: setup ## Start everything embedded; Ctrl-C stops all of it
+	.venv/bin/tryon up
+
+test: lint unit integration kill-short ## Lint, unit tests, integration tests and the short kill suite
+
+lint: setup ## Style, types, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+unit: setup ## Fast tests without servers
+	$(PY) -m pytest tests/unit
+
+integration: setup ## Tests against real PostgreSQL, Valkey and S3
+	$(PY) -m pytest tests/integration
+
+kill-short: setup ## A few kills of real worker processes
+	$(PY) -m pytest tests/kill -m "not full"
+
+test-kill: setup ## Kill workers, the broker's memory and the database at every point of a job
+	$(PY) -m pytest tests/kill
+
+bench: setup ## Measure the embedded stack
+	.venv/bin/tryon bench
+
+clean: ## Remove the environment and the embedded servers' data
+	rm -rf .venv .venv-uv .tryon

@@ -1,0 +1,1 @@
+"""Settings, endpoints, queue names and logging: what every other room may read."""

@@ -1,0 +1,82 @@
+"""Every setting of the system, read once from the environment and checked at the door."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong; the message names the environment variable."""
+
+
+class Settings(BaseSettings):
+    """The settings, each from the environment variable ``TRYON_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="TRYON_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        Path(".tryon"), description="Folder of the embedded servers' data, the models and the logs."
+    )
+
+    database_url: str | None = Field(
+        None, description="Postgres, as postgresql://user:password@host/name. Unset: the embedded server."
+    )
+    broker_url: str | None = Field(
+        None, description="Valkey, Redis or RabbitMQ, as redis://host/0. Unset: the embedded server."
+    )
+    s3_endpoint_url: str | None = Field(
+        None, description="S3 endpoint URL, or `aws` for Amazon's own. Unset: the embedded server."
+    )
+    s3_region: str = Field("us-east-1", description="Region of the S3 store.")
+    s3_access_key_id: str | None = Field(None, description="S3 access key. Unset: boto3's own search.")
+    s3_secret_access_key: str | None = Field(
+        None, repr=False, description="S3 secret key. Unset: boto3's own search."
+    )
+    input_bucket: str = Field("tryon-input", description="Bucket that person and garment keys name.")
+    output_bucket: str = Field("tryon-output", description="Bucket of `artifacts/` and `results/`.")
+    presign_s: int = Field(3600, ge=1, le=604800, description="Life of a presigned result URL, seconds.")
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where GPU stages run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.",
+    )
+
+    max_image_bytes: int = Field(30_000_000, ge=1, description="Largest accepted image file, bytes.")
+    max_image_pixels: int = Field(60_000_000, ge=1, description="Largest accepted image, pixels.")
+    min_image_side: int = Field(128, ge=16, description="Shortest accepted image side, pixels.")
+    max_aspect_ratio: float = Field(4.0, ge=1, description="Longest accepted side over the shortest.")
+
+    max_attempts: int = Field(3, ge=1, description="Times a stage is begun before its job fails.")
+    lease_s: float = Field(30, gt=0, description="Time after which a silent worker loses its stage, seconds.")
+    heartbeat_s: float = Field(5, gt=0, description="Time between two renewals of a lease, seconds.")
+    retry_backoff_s: float = Field(2, ge=0, description="Wait before the second attempt; doubles each time.")
+    stage_timeout_s: float = Field(300, gt=0, description="Longest run of one stage, seconds.")
+    job_timeout_s: float = Field(86_400, gt=0, description="Longest life of an unfinished job, seconds.")
+    sweep_interval_s: float = Field(2, gt=0, description="Time between two sweeps, seconds.")
+    wake_grace_s: float = Field(
+        10, ge=0, description="Time a ready stage may wait before the sweep sends its wake-up again, seconds."
+    )
+    outage_patience_s: float = Field(
+        30, ge=0, description="How long a worker retries a database or storage that is away, seconds."
+    )
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the downloaded model files."""
+        return self.data_dir / "models"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the process's settings.
+
+    Raises ConfigurationError naming the variable when a value is not acceptable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"TRYON_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise ConfigurationError(f"The environment is not acceptable: {problems}") from error

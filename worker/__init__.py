@@ -1,0 +1,1 @@
+"""Everything that touches a picture or runs a stage."""
