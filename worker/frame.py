@@ -1,4 +1,4 @@
-"""The working canvas, 768 wide and 1024 high, and the similarity that brings a photograph onto it and back."""
+"""The 768×1024 canvas, and the similarity that brings a photograph onto it and back."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
