@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from worker.frame import Frame
+from worker.cloth.mask import MAX_PIXELS, cut_out
+from worker.frame import HEIGHT, WIDTH, Frame
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,56 @@ class Garment:
     image: np.ndarray
     mask: np.ndarray
     frame: Frame
+
+
+BACKGROUND = 246
+"""The light grey that VITON-HD's garments lie on."""
+
+_BOX = (622, 904)
+"""The width and height that VITON-HD's garments are fitted into, about the canvas's middle."""
+
+_ROUNDING = 8  # pixels by which a picture that is laid out so already may be off
+
+
+def prepare(image: np.ndarray) -> Garment:
+    """Return the garment of a product photograph, RGB uint8 (h, w, 3), laid out on the canvas.
+
+    The garment is scaled evenly, never stretched, and centred with the margins of VITON-HD's pictures; a
+    photograph that is laid out so already keeps its pixels' places. Raises GarmentMaskError when the
+    garment cannot be told from its background.
+    """
+    height, width = image.shape[:2]
+    shrink = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
+    if shrink < 1:
+        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    cutout = cut_out(image)
+
+    small = _lay_out(cutout.alpha)
+    mask = small.to_canvas(cutout.alpha)
+    # Colours are scaled weighted by alpha, so that none bleeds in from beyond the garment.
+    share = cutout.alpha.astype(np.float32)[..., None] / 255
+    weighted = small.to_canvas(cutout.image * share)
+    weight = small.to_canvas(share[..., 0])[..., None]
+    colours = weighted / np.maximum(weight, 1e-3)
+    alpha = mask.astype(np.float32)[..., None] / 255
+    composed = np.clip(np.round(alpha * colours + (1 - alpha) * BACKGROUND), 0, 255).astype(np.uint8)
+
+    frame = Frame(small.scale * image.shape[1] / width, small.left, small.top, width, height)
+    return Garment(composed, mask, frame)
+
+
+def _lay_out(alpha: np.ndarray) -> Frame:
+    """Return the frame that fits the garment into the box about the canvas's middle."""
+    rows, columns = np.nonzero((alpha >= 128).any(1))[0], np.nonzero((alpha >= 128).any(0))[0]
+    x0, x1, y0, y1 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    height, width = alpha.shape
+    scale = min(_BOX[0] / (x1 - x0), _BOX[1] / (y1 - y0))
+    left, top = WIDTH / 2 - scale * (x0 + x1) / 2, HEIGHT / 2 - scale * (y0 + y1) / 2
+    if (width, height) == (WIDTH, HEIGHT):
+        off = (
+            max(abs(left + scale * x - x) for x in (x0, x1)),
+            max(abs(top + scale * y - y) for y in (y0, y1)),
+        )
+        if max(off) <= _ROUNDING:
+            return Frame(1.0, 0.0, 0.0, width, height)
+    return Frame(float(scale), float(left), float(top), width, height)
