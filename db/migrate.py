@@ -1,0 +1,29 @@
+"""Brings the database's tables up to date."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from db.session import engine
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def upgrade() -> None:
+    """Apply every migration that is missing; safe to run from several processes at once."""
+    command.upgrade(_config(), "head")
+
+
+def current() -> tuple[str | None, str | None]:
+    """Return the database's revision and the newest known one."""
+    with engine().connect() as connection:
+        here = MigrationContext.configure(connection).get_current_revision()
+    return here, ScriptDirectory.from_config(_config()).get_current_head()

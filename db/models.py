@@ -1,0 +1,138 @@
+"""The tables: a job, its stages, other ids of a job, and the workers that run stages."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+JOB_STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
+STAGE_STATUSES = ("blocked", "ready", "waiting", "running", "succeeded", "failed", "canceled")
+WORKER_STATES = ("starting", "ready", "busy", "failed")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class Base(DeclarativeBase):
+    """The declarative base of all tables."""
+
+
+class Job(Base):
+    """One try-on: a person, a garment, and what became of it."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0)
+    person_key: Mapped[str] = mapped_column(Text)
+    cloth_key: Mapped[str] = mapped_column(Text)
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    engine: Mapped[str | None] = mapped_column(String(32))
+    result_key: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        _one_of("status", JOB_STATUSES),
+        # The queue in the order it is served; also what the deadline sweep walks.
+        Index(
+            "jobs_unfinished",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text("status IN ('queued', 'running')"),
+        ),
+        Index("jobs_created", "created_at"),
+    )
+
+
+class JobAlias(Base):
+    """Another id under which a job is known: a second submission with the same idempotency key."""
+
+    __tablename__ = "job_aliases"
+
+    alias: Mapped[str] = mapped_column(String(255), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+
+
+class Stage(Base):
+    """One stage of a job.
+
+    ``blocked`` until every stage in ``after`` has succeeded, then ``ready``; ``running`` under a lease;
+    ``waiting`` while another job's stage computes the very same artifact.
+    """
+
+    __tablename__ = "stages"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(SmallInteger)
+    queue: Mapped[str] = mapped_column(String(32))
+    after: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
+    status: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    worker: Mapped[str | None] = mapped_column(String(255))
+    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    not_before: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ready_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    woken_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    queued_ms: Mapped[float | None] = mapped_column(Float)
+    run_ms: Mapped[float | None] = mapped_column(Float)
+    cache_hit: Mapped[bool | None] = mapped_column()
+    artifact_key: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+    __table_args__ = (
+        _one_of("status", STAGE_STATUSES),
+        Index("stages_ready", "queue", "woken_at", postgresql_where=text("status = 'ready'")),
+        Index("stages_leased", "lease_until", postgresql_where=text("status = 'running'")),
+        Index("stages_waiting", "artifact_key", postgresql_where=text("status = 'waiting'")),
+        # At most one worker computes an artifact at a time.
+        Index(
+            "stages_one_leader",
+            "artifact_key",
+            unique=True,
+            postgresql_where=text("status = 'running' AND artifact_key IS NOT NULL"),
+        ),
+    )
+
+
+class Worker(Base):
+    """A worker process and how it is: starting, ready, busy or failed."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    pid: Mapped[int] = mapped_column(BigInteger)
+    queues: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
+    state: Mapped[str] = mapped_column(String(16))
+    device: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (_one_of("state", WORKER_STATES),)

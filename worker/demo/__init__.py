@@ -1,0 +1,1 @@
+"""What the demonstration shows: its pictures and its contact sheet."""

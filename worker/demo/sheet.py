@@ -1,0 +1,61 @@
+"""One picture of everything a job made, from the photograph to the result."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from worker.bundle import Bundle
+from worker.frame import Frame
+from worker.parsing.palette import colourise
+
+PANEL_HEIGHT = 420
+MARGIN = 12
+TITLE = 26
+
+
+def contact_sheet(photo: np.ndarray, bundles: Mapping[str, Bundle]) -> np.ndarray:
+    """Return the sheet, RGB uint8, of a job's photograph (h, w, 3) and the bundles of its four stages."""
+    pose, cloth, parse, made = (bundles[name] for name in ("pose", "cloth", "parse", "generate"))
+    canvas = Frame(**pose["frame.json"]).to_canvas(photo)
+    drawn = pose["pose.png"].any(axis=2, keepdims=True)
+    overlay = np.where(drawn, pose["pose.png"], (canvas * 0.6).astype(np.uint8))
+    return sheet(
+        [
+            ("person", photo),
+            ("pose", overlay),
+            ("parse", colourise(parse["parse.png"])),
+            ("agnostic", made["agnostic.png"]),
+            ("garment", cloth["cloth.png"]),
+            ("garment mask", cv2.cvtColor(cloth["mask.png"], cv2.COLOR_GRAY2RGB)),
+            ("warped garment", made["warped.png"]),
+            ("result", made["result.png"]),
+        ],
+        columns=4,
+    )
+
+
+def sheet(panels: list[tuple[str, np.ndarray]], *, columns: int) -> np.ndarray:
+    """Return titled pictures, RGB uint8 of any size, laid out in rows on white."""
+    shown = [(title, _fit(image)) for title, image in panels]
+    rows = [shown[start : start + columns] for start in range(0, len(shown), columns)]
+    width = MARGIN + max(sum(image.shape[1] + MARGIN for _, image in row) for row in rows)
+    height = MARGIN + len(rows) * (TITLE + PANEL_HEIGHT + MARGIN)
+    page = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(size=16)
+    for number, row in enumerate(rows):
+        top = MARGIN + number * (TITLE + PANEL_HEIGHT + MARGIN)
+        left = MARGIN
+        for title, image in row:
+            pen.text((left, top), title, fill="black", font=font)
+            page.paste(Image.fromarray(image), (left, top + TITLE))
+            left += image.shape[1] + MARGIN
+    return np.asarray(page)
+
+
+def _fit(image: np.ndarray) -> np.ndarray:
+    scale = PANEL_HEIGHT / image.shape[0]
+    size = (max(1, round(image.shape[1] * scale)), PANEL_HEIGHT)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,0 +1,34 @@
+"""The models of one worker process, each loaded once."""
+
+from functools import cached_property
+from pathlib import Path
+
+from worker.pose import PoseEstimator
+
+
+class Models:
+    """Loads a model when it is first asked for.
+
+    A worker asks for those of its stages before it reports ready; the command line and the tests ask as
+    they go.
+    """
+
+    def __init__(self, models_dir: Path, device: str = "cpu") -> None:
+        self.models_dir = models_dir
+        self.device = device
+
+    @cached_property
+    def pose_estimator(self) -> PoseEstimator:
+        """MediaPipe's pose landmarker. Raises WeightsMissingError when its files are not there."""
+        return PoseEstimator(self.models_dir)
+
+    def load(self, names: tuple[str, ...]) -> None:
+        """Load the models of these names now."""
+        for name in names:
+            getattr(self, name)
+
+    def close(self) -> None:
+        """Release what holds native resources."""
+        if "pose_estimator" in self.__dict__:
+            self.pose_estimator.close()
+            del self.pose_estimator

@@ -1,0 +1,164 @@
+"""The table of stages: what each one runs on, what it reads, what it waits for, which function does it.
+
+    person ─► pose  (cpu) ─┐
+                           ├─► parse (gpu) ─► generate (gpu) ─► result
+    garment ► cloth (cpu) ─┘
+
+`parse` waits for `cloth` although it does not read it: a bad garment fails its job before a graphics card
+has done anything for it.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from config import queues
+from db.jobs import StageSpec
+from worker import weights
+
+Bundle = Mapping[str, Any]
+StageFunction = Callable[["StageInput"], Bundle]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        sources: the photographs it reads, of `person` and `cloth`.
+        needs: the stages whose artifacts it reads.
+        after: stages that must have succeeded first although it does not read them.
+        options: the job options that change what it makes.
+        models: what it loads once per process, attributes of `worker.models.Models`.
+        weights: the model files it uses, names in the weights catalogue.
+        function: where its function is, as "module:name"; loaded when a worker first needs it.
+        version: raised when its function makes something else of the same inputs.
+    """
+
+    name: str
+    queue: str
+    function: str
+    version: int
+    sources: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """What a stage function gets.
+
+    Attributes:
+        sources: `person`, `cloth` -> the image file's bytes.
+        names: `person`, `cloth` -> how to call that input in an error: its object key or path.
+        artifacts: stage name -> the bundle that stage made.
+        options: the job options that the stage's row names.
+        models: the process's loaded models, `worker.models.Models`.
+    """
+
+    sources: Mapping[str, bytes]
+    names: Mapping[str, str]
+    artifacts: Mapping[str, Bundle]
+    options: Mapping[str, Any]
+    models: Any
+
+
+STAGES = (
+    Stage(
+        name="pose",
+        queue=queues.CPU,
+        function="worker.stages:pose",
+        version=1,
+        sources=("person",),
+        models=("pose_estimator",),
+        weights=("mediapipe-pose-detector", "mediapipe-pose-landmarks"),
+    ),
+    Stage(
+        name="cloth",
+        queue=queues.CPU,
+        function="worker.stages:cloth",
+        version=1,
+        sources=("cloth",),
+        options=("category",),
+    ),
+    Stage(
+        name="parse",
+        queue=queues.GPU,
+        function="worker.stages:parse",
+        version=1,
+        sources=("person",),
+        needs=("pose",),
+        after=("cloth",),
+    ),
+    Stage(
+        name="generate",
+        queue=queues.GPU,
+        function="worker.stages:generate",
+        version=1,
+        sources=("person",),
+        needs=("pose", "cloth", "parse"),
+        options=("engine", "category", "seed"),
+    ),
+)
+"""In the order in which a job goes through them; the last one's artifact holds the result."""
+
+_BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+def stage(name: str) -> Stage:
+    """Return the stage of this name."""
+    return _BY_NAME[name]
+
+
+def specs() -> tuple[StageSpec, ...]:
+    """Return the stages as the database plans them."""
+    return tuple(StageSpec(row.name, row.queue, (*row.needs, *row.after)) for row in STAGES)
+
+
+def of_queues(names: tuple[str, ...]) -> tuple[Stage, ...]:
+    """Return the stages that these queues carry."""
+    return tuple(row for row in STAGES if row.queue in names)
+
+
+def function(row: Stage) -> StageFunction:
+    """Import and return the stage's function."""
+    module, _, name = row.function.partition(":")
+    found: StageFunction = getattr(importlib.import_module(module), name)
+    return found
+
+
+def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job options that the stage reads, with `engine` settled to the one that will run."""
+    chosen = {name: options[name] for name in row.options}
+    if chosen.get("engine") == "auto":
+        chosen["engine"] = "geometric"
+    return chosen
+
+
+def artifact_key(
+    row: Stage, sources: Mapping[str, bytes], artifacts: Mapping[str, str], options: Mapping[str, Any]
+) -> str:
+    """Return where the stage's artifact lies: a hash of everything that determines it.
+
+    Args:
+        row: the stage.
+        sources: the image files it reads.
+        artifacts: the keys of the artifacts it reads.
+        options: the job options it reads, from `selected`.
+    """
+    everything = {
+        "stage": row.name,
+        "version": row.version,
+        "sources": {name: hashlib.sha256(sources[name]).hexdigest() for name in row.sources},
+        "artifacts": {name: artifacts[name] for name in row.needs},
+        "options": options,
+        "weights": {name: weights.catalogue()[name].sha256 for name in row.weights},
+    }
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+    return f"artifacts/{row.name}/{digest}"

@@ -1,0 +1,71 @@
+"""What a worker process is and has: its name, queues, device and models, and its row in the workers table."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import settings
+from db import jobs
+from worker import pipeline
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """This process, once it is ready to run stages."""
+
+    name: str
+    models: Any
+
+
+_current: WorkerProcess | None = None
+
+
+def set_up(queues: tuple[str, ...], device: str) -> None:
+    """Load the models of these queues' stages, then report ready.
+
+    Raises whatever a model that cannot be loaded raises, after the workers table shows it.
+    """
+    global _current
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    described: dict[str, Any] = {"pid": os.getpid(), "queues": queues, "device": device}
+    jobs.register_worker(name, state="starting", **described)
+    try:
+        from worker.models import Models  # imports mediapipe and torch: only a worker pays for them
+
+        models = Models(settings().models_dir, device)
+        for stage in pipeline.of_queues(queues):
+            pipeline.function(stage)
+            models.load(stage.models)
+    except Exception as error:
+        jobs.register_worker(name, state="failed", message=f"{type(error).__name__}: {error}", **described)
+        raise
+    _current = WorkerProcess(name, models)
+    jobs.register_worker(name, state="ready", **described)
+    log.info("%s is ready for %s on %s", name, ", ".join(queues), device)
+
+
+def tear_down() -> None:
+    """Release the models and leave the workers table."""
+    global _current
+    if _current is not None:
+        _current.models.close()
+        jobs.forget_worker(_current.name)
+        _current = None
+
+
+@contextmanager
+def at_work() -> Iterator[WorkerProcess]:
+    """Hold the process as busy for the length of one stage."""
+    if _current is None:
+        raise RuntimeError("this process was not set up as a worker")
+    jobs.worker_state(_current.name, "busy")
+    try:
+        yield _current
+    finally:
+        jobs.worker_state(_current.name, "ready")

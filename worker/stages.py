@@ -1,0 +1,96 @@
+"""The stage functions: from the bytes and bundles a stage reads to the bundle it leaves; nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from config.settings import settings
+from worker import agnostic
+from worker.bundle import Bundle
+from worker.cloth.garment import BACKGROUND, Garment, prepare
+from worker.errors import TryonError
+from worker.frame import Frame
+from worker.geometric import paste_back, try_on
+from worker.imaging import decode
+from worker.maps import Pose
+from worker.parsing import landmark
+from worker.pipeline import StageInput
+from worker.pose.formats import from_openpose_json, to_openpose_json
+from worker.pose.render import render
+
+
+def pose(given: StageInput) -> Bundle:
+    """Find the person: joints (Body25 and hands), their rendering, the person mask and the frame."""
+    photo = _photo(given)
+    with _blaming(given, "person"):
+        found = given.models.pose_estimator.estimate(photo)
+    return {
+        "pose.json": to_openpose_json(found.pose),
+        "pose.png": render(found.pose),
+        "mask.png": found.mask,
+        "frame.json": found.frame.record(),
+    }
+
+
+def cloth(given: StageInput) -> Bundle:
+    """Cut the garment out and lay it on the canvas."""
+    with _blaming(given, "cloth"):
+        garment = prepare(_decode(given, "cloth", background=BACKGROUND))
+    return {"cloth.png": garment.image, "mask.png": garment.mask, "frame.json": garment.frame.record()}
+
+
+def parse(given: StageInput) -> Bundle:
+    """Tell the person's parts apart: a CIHP label map of the canvas."""
+    posed = given.artifacts["pose"]
+    frame = Frame(**posed["frame.json"])
+    with _blaming(given, "person"):
+        labels = landmark.parse(
+            frame.to_canvas(_photo(given)), from_openpose_json(posed["pose.json"]), posed["mask.png"]
+        )
+    return {"parse.png": labels, "details.json": {"parser": "landmark"}}
+
+
+def generate(given: StageInput) -> Bundle:
+    """Draw the garment on the person and put what changed back into the photograph."""
+    posed, parsed, cut = (given.artifacts[name] for name in ("pose", "parse", "cloth"))
+    photo = _photo(given)
+    frame = Frame(**posed["frame.json"])
+    canvas = frame.to_canvas(photo)
+    person = from_openpose_json(posed["pose.json"])
+    garment = Garment(cut["cloth.png"], cut["mask.png"], Frame(**cut["frame.json"]))
+    worn = try_on(canvas, person, parsed["parse.png"], posed["mask.png"], garment, seed=given.options["seed"])
+    return {
+        "result.png": paste_back(photo, frame, worn.image, worn.region),
+        "agnostic.png": agnostic.image_agnostic(canvas, parsed["parse.png"], person.body),
+        "warped.png": worn.warped,
+        "region.png": worn.region,
+        "details.json": {"warnings": worn.warnings},
+    }
+
+
+def _photo(given: StageInput) -> np.ndarray:
+    return _decode(given, "person", background=255)
+
+
+def _decode(given: StageInput, source: str, *, background: int) -> np.ndarray:
+    limits = settings()
+    return decode(
+        given.sources[source],
+        name=given.names[source],
+        max_bytes=limits.max_image_bytes,
+        max_pixels=limits.max_image_pixels,
+        min_side=limits.min_image_side,
+        max_aspect=limits.max_aspect_ratio,
+        background=background,
+    )
+
+
+@contextmanager
+def _blaming(given: StageInput, source: str) -> Iterator[None]:
+    """Name the input in the errors of a function that sees only its pixels."""
+    try:
+        yield
+    except TryonError as error:
+        error.input = error.input or given.names[source]
+        raise
