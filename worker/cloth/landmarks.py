@@ -47,7 +47,7 @@ class GarmentLandmarks:
     sleeve: Sleeve
 
 
-_LONG = 1.1  # a sleeve longer than this many shoulder widths is long
+_LONG = 1.5  # a sleeve longer than this many shoulder widths is long
 _UNSURE = 0.3  # confidence of a point that is a rule of thumb's, not one that the outline shows
 
 Side = Literal["r", "l"]
@@ -72,7 +72,7 @@ def find(mask: np.ndarray) -> GarmentLandmarks:
     height, width = solid.shape
     diagonal = int(np.ceil(np.hypot(height, width)))
     turn = cv2.getRotationMatrix2D((axis.x, axis.y), axis.degrees, 1.0)
-    turn[:, 2] += (diagonal / 2 - axis.x, diagonal / 2 - axis.y)
+    turn[:, 2] += np.array([diagonal / 2 - axis.x, diagonal / 2 - axis.y])
     upright = cv2.warpAffine(solid.astype(np.uint8) * 255, turn, (diagonal, diagonal)) >= 128
     back = cv2.invertAffineTransform(turn)
 
@@ -160,10 +160,7 @@ def _upright_landmarks(solid: np.ndarray, centre: int) -> _Found:
 
     for side, half in halves.items():
         pit = pits[side]
-        if sleeved and pit is not None:
-            found = half.with_sleeve(*pit)
-        else:
-            found = half.without_sleeve()
+        found = half.with_sleeve(*pit) if sleeved and pit is not None else half.without_sleeve()
         for name, (point, sure) in found.items():
             points[f"{side}_{name}"] = half.picture(point)
             confidence[f"{side}_{name}"] = sure
@@ -248,7 +245,7 @@ class _Half:
         above = np.maximum.accumulate(self.solid[: rows[-1] + 1], axis=0)[rows[0] :]
         below_shoulder = np.cumsum(self.solid[: rows[-1] + 1], axis=0)[rows[0] :]
         covered = ~part & (beyond | (above & (below_shoulder > 0.02 * self.body)))
-        edges = np.array([self.torso_edge(y) for y in rows])
+        edges = np.array([self.torso_edge(int(y)) for y in rows])
         columns = np.arange(part.shape[1])
         covered &= (columns[None, :] > edges[:, None]) & (edges[:, None] > 0.15 * self.reach)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(covered.astype(np.uint8), connectivity=4)
@@ -260,7 +257,7 @@ class _Half:
             # The gap's end that lies furthest up and in.
             at = int(np.argmin(0.8 * y + 0.6 * x))
             # A sleeve lies over or outside the gap; a strap's or a ruffle's overhang is small.
-            sleeve = self.reach_above(rows[0] + int(y.max())) - x[at]
+            sleeve = self.reach_above(int(rows[0] + y.max())) - x[at]
             if sleeve < 0.12 * self.reach:
                 continue
             size = float(stats[index, cv2.CC_STAT_AREA])
@@ -284,7 +281,7 @@ class _Half:
         else:
             outer, inner = _cuff(sleeve, (rough + pit) / 2)
             cuff_sure = 0.9 if sure > _UNSURE else 0.6
-        shoulder, shoulder_sure = self.shoulder(neck, outer, pit)
+        shoulder, shoulder_sure = self.shoulder(pit)
         return {
             "neck": (neck, neck_sure),
             "shoulder": (shoulder, shoulder_sure),
@@ -302,6 +299,11 @@ class _Half:
         shoulder = top[np.argmax(0.75 * top[:, 0] - 0.66 * top[:, 1])]
         pit, depth = _opening_end(upper[upper[:, 1] >= shoulder[1]], self.body)
         neck, neck_sure = self.neck(shoulder[0])
+        row = min(round(self.top_y + 0.06 * self.body), self.solid.shape[0] - 1)
+        if neck[0] > 0.8 * shoulder[0] and self.shoulder_width(row) > 0.5 * shoulder[0]:
+            # A level top hides the neckline in front of the inner back: a rule of thumb.
+            x = 0.55 * shoulder[0]
+            neck, neck_sure = np.array([x, self.top_at(x)]), _UNSURE
         hem, hem_sure = self.hem(pit)
         sure = 0.8 if depth > 0.01 * self.body else _UNSURE
         return {
@@ -340,20 +342,12 @@ class _Half:
                 return rest[foot], 0.7
         return neck, 0.8
 
-    def shoulder(self, neck: np.ndarray, cuff: np.ndarray, pit: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the shoulder tip: where the top outline turns from shoulder to sleeve, near the armpit."""
-        x0, x1 = round(max(neck[0] + 4, 0.80 * pit[0])), round(1.06 * pit[0])
-        x1 = max(x0 + 3, min(x1, self.reach - 2))
-        top = np.array([(x, self.top_at(x)) for x in range(x0, x1)], float)
-        chord = cuff - neck
-        normal = np.array([chord[1], -chord[0]]) / max(float(np.linalg.norm(chord)), 1.0)
-        out = (top - neck) @ normal
-        at = int(np.argmax(out))
-        # At the range's end the outline shows no turn there: the seam is usually a little inside the armpit.
-        if at in (0, len(top) - 1) or out[at] < 0.01 * self.body:
-            x = 0.94 * pit[0]
-            return np.array([x, self.top_at(x)]), 0.5
-        return top[at], 0.7
+    def shoulder(self, pit: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the shoulder tip: the outline does not show the seam, which runs up from the armpit
+        and a little inward.
+        """
+        x = 0.96 * pit[0]
+        return np.array([x, self.top_at(x)]), 0.5
 
     def hem(self, pit: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the hem's corner: the body's point furthest down and out."""
