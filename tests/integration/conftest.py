@@ -1,0 +1,46 @@
+"""Real PostgreSQL, Valkey and S3 for the tests: started once, emptied for each test that asks."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+import db.session
+from config.settings import settings
+from db.migrate import upgrade
+from db.models import Base
+from worker.embedded.servers import NAMES, EmbeddedServers
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """Running servers, to which the environment, and so every child process, points."""
+    data_dir: Path = tmp_path_factory.mktemp("tryon")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("TRYON_")]:
+            patch.delenv(name)
+        patch.setenv("TRYON_DATA_DIR", str(data_dir))
+        settings.cache_clear()
+        with EmbeddedServers(data_dir, only=NAMES) as running:
+            for name, value in running.environment().items():
+                patch.setenv(name, value)
+            settings.cache_clear()
+            yield running
+            db.session.dispose()
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def _migrated(servers: EmbeddedServers) -> None:
+    upgrade()
+
+
+@pytest.fixture
+def database(servers: EmbeddedServers, _migrated: None) -> str:
+    """The URL of a migrated database without a row."""
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with db.session.engine().begin() as connection:
+        connection.execute(text(f"TRUNCATE {tables} CASCADE"))
+    return servers.endpoints["database_url"]
