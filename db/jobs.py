@@ -103,22 +103,21 @@ def submit(
     made = session.execute(insert(Job).values(values).on_conflict_do_nothing().returning(Job.id)).scalar()
     if made is None:
         return _join_existing(session, values)
-    session.execute(
-        insert(Stage),
-        [
-            {
-                "job_id": job_id,
-                "name": spec.name,
-                "position": position,
-                "queue": spec.queue,
-                "after": list(spec.after),
-                "status": "blocked" if spec.after else "ready",
-                "ready_at": None if spec.after else func.now(),
-                "woken_at": None if spec.after else func.now(),
-            }
-            for position, spec in enumerate(stages)
-        ],
-    )
+    for position, spec in enumerate(stages):
+        # A stage that may start at once counts as woken: its message is about to be sent.
+        begun = None if spec.after else func.now()
+        session.add(
+            Stage(
+                job_id=job_id,
+                name=spec.name,
+                position=position,
+                queue=spec.queue,
+                after=list(spec.after),
+                status="blocked" if spec.after else "ready",
+                ready_at=begun,
+                woken_at=begun,
+            )
+        )
     return Submitted(job_id, created=True)
 
 

@@ -1,0 +1,61 @@
+"""The `tryon` command."""
+
+import os
+import sys
+
+import typer
+
+from config.settings import ConfigurationError
+
+USER_ERROR, JOB_FAILED, UNREACHABLE = 2, 3, 4
+"""Exit codes: the call or an input is wrong; the job ended badly; a part of the system does not answer."""
+
+
+def _application() -> typer.Typer:
+    from tasks.cli import bench, doctor, jobs, pictures, serve
+    from worker import weights_cli
+
+    app = typer.Typer(
+        help="A self-hosted virtual try-on: put a garment on a person's photograph.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for command in (
+        serve.up,
+        pictures.demo,
+        pictures.run,
+        jobs.submit,
+        jobs.status,
+        jobs.result,
+        jobs.cancel,
+        doctor.doctor,
+        bench.bench,
+        serve.sweep,
+    ):
+        app.command()(command)
+    app.add_typer(serve.db, name="db")
+    app.add_typer(weights_cli.app, name="weights")
+    return app
+
+
+def main() -> None:
+    """Run the command, and end with the exit code that tells what kind of trouble there was."""
+    # A person at a terminal wants to hear soon that the database is away; a worker waits it out.
+    os.environ.setdefault("TRYON_OUTAGE_PATIENCE_S", "3")
+    from db.jobs import UnknownJobError
+    from db.session import DatabaseUnavailableError
+    from worker.errors import StorageError, TryonError
+
+    try:
+        _application()()
+    except (ConfigurationError, DatabaseUnavailableError, StorageError) as error:
+        _leave(UNREACHABLE, error)
+    except (TryonError, UnknownJobError) as error:
+        _leave(USER_ERROR, error)
+
+
+def _leave(code: int, error: Exception) -> None:
+    named = getattr(error, "name", type(error).__name__)
+    print(f"{named}: {error}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,127 @@
+"""The commands that end in a picture on disk: run, demo."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import tasks.cli as cli
+from config.settings import settings
+from worker.request import TryonRequest
+
+out = Console()
+err = Console(stderr=True)
+
+Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
+
+
+def run(
+    person: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The person's photograph.")],
+    cloth: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The garment's photograph.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Save the picture here.")] = Path("tryon.png"),
+    sheet: Annotated[Path | None, typer.Option(help="Save a contact sheet of every stage here.")] = None,
+    engine: Annotated[str, typer.Option(help="auto or geometric.")] = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Try a garment on inside this process: the same stages, no servers."""
+    from worker import local
+    from worker.imaging import encode
+    from worker.models import Models
+
+    kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+    if output.suffix.lower() not in kinds:
+        err.print(f"-o {output}: the name must end in {', '.join(kinds)}", markup=False)
+        raise typer.Exit(cli.USER_ERROR)
+    request = TryonRequest.parse(
+        (str(person), str(cloth)),
+        {"engine": engine, "seed": seed, "output_format": kinds[output.suffix.lower()]},
+    )
+    models = Models(settings().models_dir)
+    try:
+        bundles = local.run(
+            person.read_bytes(),
+            cloth.read_bytes(),
+            request.options(),
+            models,
+            names={"person": str(person), "cloth": str(cloth)},
+            report=lambda stage, ms: out.print(f"{stage:9} {ms:6.0f} ms"),
+        )
+    finally:
+        models.close()
+    output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
+    for warning in bundles["generate"]["details.json"]["warnings"]:
+        err.print(f"generate: {warning}", markup=False)
+    out.print(f"Result: {output}", markup=False)
+    if sheet is not None:
+        _save_sheet(sheet, person.read_bytes(), bundles)
+
+
+def demo(
+    person: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Your own photograph of a person.")
+    ] = None,
+    cloth: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Your own photograph of a garment.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Start everything, try a garment on through queue and workers, save the picture, stop everything."""
+    from tasks.cli.jobs import follow, note, show
+    from tasks.cli.serve import running_system
+    from worker.bundle import encode_png, unpack
+    from worker.demo import garments, people
+    from worker.storage import storage
+
+    person_file = person.read_bytes() if person else people.astronaut()
+    cloth_file = cloth.read_bytes() if cloth else encode_png(garments.draw(garments.NAMES[0]))
+    out.print(f"Person:  {person or 'Eileen Collins, NASA portrait, public domain (from scikit-image)'}")
+    out.print(f"Garment: {cloth or 'drawn by this project'}")
+    folder = output or settings().data_dir / "demo"
+    with running_system():
+        from tasks import tryon
+
+        record = follow(
+            tryon.delay(_put(person_file, "person"), _put(cloth_file, "cloth"), seed=seed).id, quiet=False
+        )
+        for stage in record["stages"]:
+            out.print(f"{stage['name']:9} {note(stage)}")
+        if record["status"] != "succeeded":
+            show(record, as_json=False)
+            raise typer.Exit(cli.JOB_FAILED)
+        store = storage()
+        bundles = {s["name"]: unpack(store.get_artifact(s["artifact_key"])) for s in record["stages"]}
+        result = store.get_result(record["result_key"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.png").write_bytes(result)
+    out.print(f"Result: {folder / 'result.png'}", markup=False)
+    _save_sheet(folder / "sheet.png", person_file, bundles)
+
+
+def _put(data: bytes, what: str) -> str:
+    import hashlib
+
+    from worker.storage import storage
+
+    key = f"demo/{what}-{hashlib.sha256(data).hexdigest()[:16]}"
+    storage().put_input(key, data, "application/octet-stream")
+    return key
+
+
+def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
+    from worker.bundle import encode_png
+    from worker.demo.sheet import contact_sheet
+    from worker.imaging import decode
+
+    limits = settings()
+    photo = decode(
+        person,
+        name="person",
+        max_bytes=limits.max_image_bytes,
+        max_pixels=limits.max_image_pixels,
+        min_side=limits.min_image_side,
+        max_aspect=limits.max_aspect_ratio,
+    )
+    path.write_bytes(encode_png(contact_sheet(photo, bundles)))
+    out.print(f"Contact sheet: {path}", markup=False)
