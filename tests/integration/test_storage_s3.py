@@ -1,0 +1,128 @@
+"""The object store against a real S3 server."""
+
+import multiprocessing
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from config.endpoints import S3Endpoint, s3_endpoint
+from worker import storage as module
+from worker.embedded.servers import EmbeddedServers
+from worker.errors import ImageLoadError, InputValidationError, StorageError
+from worker.storage import Storage, storage
+
+ARTIFACT = "artifacts/pose/" + "ab" * 32
+
+
+@pytest.fixture
+def store(servers: EmbeddedServers) -> Iterator[Storage]:
+    yield storage()
+    module.reset()
+
+
+def test_inputs_come_back_as_they_went(store: Storage) -> None:
+    key = "people/Ä b+c&d=1%20/ü.jpg"
+    store.put_input(key, b"picture" * 1000, "image/jpeg")
+    assert store.get_input(key, max_bytes=7000) == b"picture" * 1000
+    store.put_input("empty", b"", "image/jpeg")
+    assert store.get_input("empty", max_bytes=1) == b""
+
+
+def test_a_missing_input_and_a_large_one_have_names(store: Storage) -> None:
+    with pytest.raises(
+        InputValidationError, match=r"no object 'nobody\.jpg' in bucket 'tryon-input'"
+    ) as missing:
+        store.get_input("nobody.jpg", max_bytes=10)
+    assert missing.value.input == "nobody.jpg"
+    store.put_input("large.jpg", b"x" * 11, "image/jpeg")
+    with pytest.raises(ImageLoadError, match="11 bytes; at most 10") as large:
+        store.get_input("large.jpg", max_bytes=10)
+    assert large.value.input == "large.jpg"
+    assert store.get_input("large.jpg", max_bytes=11) == b"x" * 11  # the connection is usable again
+
+
+@pytest.mark.parametrize("key", ["", "x" * 5000])
+def test_a_key_that_no_store_takes_is_the_users_error(store: Storage, key: str) -> None:
+    with pytest.raises(InputValidationError):
+        store.get_input(key, max_bytes=10)
+
+
+def test_artifacts(store: Storage) -> None:
+    other = "artifacts/pose/" + "cd" * 32
+    assert not store.has_artifact(other)
+    store.put_artifact(ARTIFACT, b"one")
+    store.put_artifact(ARTIFACT, b"one")
+    assert store.has_artifact(ARTIFACT)
+    assert store.get_artifact(ARTIFACT) == b"one"
+    with pytest.raises(StorageError, match=f"no object '{other}'"):
+        store.get_artifact(other)
+
+
+@pytest.mark.parametrize(
+    "key", ["artifacts/pose/..", "results/x/y", "artifacts/../" + "ab" * 32, ARTIFACT + "\n"]
+)
+def test_an_artifact_has_an_artifacts_key(store: Storage, key: str) -> None:
+    with pytest.raises(ValueError, match="not an artifact's key"):
+        store.put_artifact(key, b"")
+
+
+def test_a_result_has_a_public_url_for_a_while(store: Storage) -> None:
+    store.put_result("results/1/tryon.png", b"picture", "image/png")
+    assert store.get_result("results/1/tryon.png") == b"picture"
+    url = store.presign_result("results/1/tryon.png", 60)
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"picture"
+        assert answer.headers["Content-Type"] == "image/png"
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(url.split("?")[0])
+    refused.value.close()
+
+
+def test_buckets_are_made_once_and_named_when_missing(store: Storage) -> None:
+    other = Storage(s3_endpoint(), "other-input", "other-output")
+    with pytest.raises(StorageError, match=r"no bucket 'other-input'.*TRYON_INPUT_BUCKET"):
+        other.check()
+    with pytest.raises(StorageError, match=r"no bucket 'other-output'.*TRYON_OUTPUT_BUCKET"):
+        other.has_artifact(ARTIFACT)
+    with pytest.raises(StorageError, match=r"no bucket 'other-input'.*TRYON_INPUT_BUCKET"):
+        other.get_input("x", max_bytes=1)
+    other.ensure_buckets()
+    other.ensure_buckets()
+    other.check()
+    other.close()
+
+
+def test_wrong_keys_and_a_store_that_is_away_say_which_setting(store: Storage) -> None:
+    here = s3_endpoint()
+    wrong = Storage(S3Endpoint(here.endpoint_url, here.region, here.access_key_id, "no"), "tryon-input", "o")
+    with pytest.raises(StorageError, match="TRYON_S3_SECRET_ACCESS_KEY"):
+        wrong.get_input("x", max_bytes=1)
+    wrong.close()
+    away = Storage(S3Endpoint("http://127.0.0.1:9", here.region, "a", "b"), "tryon-input", "o")
+    with pytest.raises(StorageError, match=r"127\.0\.0\.1:9 does not answer.*TRYON_S3_ENDPOINT_URL") as error:
+        away.check()
+    assert error.value.retryable
+    away.close()
+
+
+def test_a_restart_of_the_server_is_survived(store: Storage, servers: EmbeddedServers) -> None:
+    store.put_artifact(ARTIFACT, b"one")
+    servers.restart("s3")
+    assert store.get_artifact(ARTIFACT) == b"one"
+
+
+def _read_in_child(parent: int, answers: "multiprocessing.SimpleQueue[tuple[bool, bytes]]") -> None:
+    answers.put((id(storage().client) != parent, storage().get_artifact(ARTIFACT)))
+
+
+def test_a_forked_child_has_a_client_of_its_own(store: Storage) -> None:
+    store.put_artifact(ARTIFACT, b"one")
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    child = fork.Process(target=_read_in_child, args=(id(store.client), answers))
+    child.start()
+    assert answers.get() == (True, b"one")
+    child.join()
+    answers.close()

@@ -1,0 +1,122 @@
+"""What the object store answers becomes the named errors."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from unittest.mock import patch
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from config.endpoints import S3Endpoint
+from worker.errors import ImageLoadError, InputValidationError, StorageError
+from worker.storage import Storage
+
+ARTIFACT = "artifacts/pose/" + "0f" * 32
+
+
+@pytest.fixture
+def store() -> Iterator[Storage]:
+    made = Storage(S3Endpoint("http://127.0.0.1:9", "us-east-1", "key", "secret"), "in", "out")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stub(store: Storage) -> Iterator[Stubber]:
+    with Stubber(store.client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+class Unread(BytesIO):
+    def read(self, *_: object) -> bytes:
+        raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("AccessDenied", 403, "TRYON_S3_ACCESS_KEY_ID"),
+        ("SignatureDoesNotMatch", 403, "TRYON_S3_SECRET_ACCESS_KEY"),
+        ("NoSuchBucket", 404, "TRYON_INPUT_BUCKET"),
+        ("SlowDown", 503, "SlowDown"),
+        ("InternalError", 500, "InternalError"),
+    ],
+)
+def test_a_fault_of_the_store_may_pass(
+    store: Storage, stub: Stubber, code: str, status: int, says: str
+) -> None:
+    stub.add_client_error("get_object", code, http_status_code=status)
+    with pytest.raises(StorageError, match=says) as caught:
+        store.get_input("person.jpg", max_bytes=10)
+    assert caught.value.retryable
+    assert caught.value.input == "person.jpg"
+
+
+def test_a_missing_input_is_the_users_error(store: Storage, stub: Stubber) -> None:
+    stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+    with pytest.raises(InputValidationError, match="upload it first") as caught:
+        store.get_input("person.jpg", max_bytes=10)
+    assert not caught.value.retryable
+
+
+def test_a_large_input_is_not_fetched(store: Storage, stub: Stubber) -> None:
+    body = StreamingBody(Unread(b"x" * 11), 11)
+    stub.add_response("get_object", {"Body": body, "ContentLength": 11})
+    with pytest.raises(ImageLoadError, match="11 bytes"):
+        store.get_input("person.jpg", max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:9"),
+        ConnectTimeoutError(endpoint_url="http://127.0.0.1:9"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1:9"),
+        ConnectionResetError("reset"),
+    ],
+)
+def test_a_store_that_is_away_is_named(store: Storage, error: Exception) -> None:
+    with (
+        patch.object(store.client, "put_object", side_effect=error),
+        pytest.raises(StorageError, match=r"127\.0\.0\.1:9 does not answer.*TRYON_S3_ENDPOINT_URL"),
+    ):
+        store.put_artifact(ARTIFACT, b"")
+
+
+def test_no_credentials(store: Storage) -> None:
+    with (
+        patch.object(store.client, "head_bucket", side_effect=NoCredentialsError()),
+        pytest.raises(StorageError, match="TRYON_S3_ACCESS_KEY_ID"),
+    ):
+        store.check()
+
+
+def test_a_missing_artifact_is_told_from_a_missing_bucket(store: Storage, stub: Stubber) -> None:
+    stub.add_client_error("head_object", "404", http_status_code=404)
+    stub.add_response("head_bucket", {})
+    assert store.has_artifact(ARTIFACT) is False
+    stub.add_client_error("head_object", "404", http_status_code=404)
+    stub.add_client_error("head_bucket", "404", http_status_code=404)
+    with pytest.raises(StorageError, match="TRYON_OUTPUT_BUCKET"):
+        store.has_artifact(ARTIFACT)
+
+
+@pytest.mark.parametrize("key", ["artifacts/pose/xyz", "artifacts//" + "0f" * 32, "../" + ARTIFACT, ""])
+def test_artifact_keys_are_checked(store: Storage, key: str) -> None:
+    for method in (store.has_artifact, store.get_artifact):
+        with pytest.raises(ValueError, match="not an artifact's key"):
+            method(key)
+
+
+def test_the_url_names_the_bucket_in_its_path(store: Storage) -> None:
+    url = store.presign_result("results/1/tryon.png", 60)
+    assert url.startswith("http://127.0.0.1:9/out/results/1/tryon.png?")
+    assert "X-Amz-Expires=60" in url
