@@ -94,7 +94,8 @@ def path(name: str, models_dir: Path) -> Path:
     target = models_dir / weight.file
     if state == "missing":
         raise WeightsMissingError(
-            f"The model file {target} ({weight.purpose}) is not there. Get it with `tryon weights fetch {name}`.",
+            f"The model file {target} ({weight.purpose}) is not there. "
+            f"Get it with `tryon weights fetch {name}`.",
             input=name,
         )
     if state == "damaged":

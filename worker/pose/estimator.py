@@ -1,0 +1,245 @@
+"""One person's joints, hands and outline, by MediaPipe's landmarkers."""
+
+import atexit
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import mediapipe as mp
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+
+from worker.errors import MultiplePeopleError, NoPersonError, PoseError
+from worker.frame import HEIGHT, WIDTH, Frame
+from worker.maps import Pose
+from worker.pose.bundles import hand_bundle, pose_bundle
+from worker.pose.framing import person_frame
+from worker.pose.hands import find_hand
+from worker.pose.landmarks import MIN_VISIBILITY, MIRROR, Landmark, to_body25
+from worker.pose.outline import refine
+
+MAX_PEOPLE = 5
+DOMINANCE = 0.5
+"""The largest person is taken when the next largest covers less than this much of its area."""
+SAME_PERSON = 0.25
+"""Two finds are one person when their torsos' corners are nearer, on average, than this (of the torso)."""
+DISAGREEMENT = 0.1
+"""The picture and its mirror image disagree on the torso when its corners differ more than this (of it)."""
+BLUR = 6.0
+"""Standard deviation of the blur that takes away texture, canvas pixels."""
+MIN_TORSO_SHOWN = 0.25
+"""How much of the way from shoulders to hips the photograph must show."""
+FILL = 240
+"""Grey beside the photograph: about the background of the pictures that try-on networks learnt from."""
+
+_TORSO = [Landmark.R_SHOULDER, Landmark.L_SHOULDER, Landmark.R_HIP, Landmark.L_HIP]
+
+
+@dataclass(frozen=True)
+class PersonPose:
+    """What the pose stage knows of a person.
+
+    Attributes:
+        frame: how the photograph lies on the canvas.
+        pose: Body25 joints and hands, canvas pixels. The hips may lie outside the canvas.
+        landmarks: float32 (33, 4), MediaPipe's own: x, y, z in canvas pixels, visibility 0..1.
+        mask: uint8 (1024, 768), 0..255: how much of each canvas pixel is the person.
+    """
+
+    frame: Frame
+    pose: Pose
+    landmarks: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Find:
+    landmarks: np.ndarray
+    mask: np.ndarray
+
+
+class PoseEstimator:
+    """MediaPipe's pose and hand landmarkers, loaded; safe to share between threads.
+
+    Make one in the process that uses it: a landmarker that was made before a fork hangs in the child.
+    Raises WeightsMissingError when a model file is not there.
+    """
+
+    def __init__(self, models_dir: Path) -> None:
+        self._pose = vision.PoseLandmarker.create_from_options(
+            vision.PoseLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=pose_bundle(models_dir)),
+                num_poses=MAX_PEOPLE,
+                output_segmentation_masks=True,
+            )
+        )
+        self._hands = vision.HandLandmarker.create_from_options(
+            vision.HandLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=hand_bundle(models_dir)),
+                num_hands=2,
+                min_hand_detection_confidence=0.3,
+            )
+        )
+        _open.add(self)
+
+    def close(self) -> None:
+        """Free the landmarkers."""
+        _open.discard(self)
+        self._pose.close()
+        self._hands.close()
+
+    def estimate(self, photo: np.ndarray) -> PersonPose:
+        """Return the pose of the person in a photograph, RGB uint8 (h, w, 3).
+
+        The person is found on the whole photograph, framed from head to knees, and measured there.
+
+        Raises NoPersonError; MultiplePeopleError when the largest person does not dominate (the next largest
+        covers half its area or more); PoseError naming what is missing when a shoulder is not to be seen or
+        the photograph ends above the chest.
+        """
+        height, width = photo.shape[:2]
+        whole = Frame.letterbox(width, height)
+        found = self._choose(self._find(whole.to_canvas(photo, fill=FILL)), whole)
+        frame = person_frame(found.landmarks, found.mask, whole)
+        canvas = frame.to_canvas(photo, fill=FILL)
+        if frame != whole:
+            found = self._closer(canvas, _moved(found, whole, frame))
+        found = self._settled(canvas, found)
+        _check_shown(found.landmarks, frame)
+        pose = Pose(
+            to_body25(found.landmarks),
+            find_hand(self._hands, canvas, found.landmarks, "left"),
+            find_hand(self._hands, canvas, found.landmarks, "right"),
+        )
+        mask = refine(found.mask, canvas, frame)
+        return PersonPose(frame, pose, found.landmarks, mask)
+
+    def _find(self, canvas: np.ndarray) -> list[_Find]:
+        # Only canvases are given to MediaPipe: the masks of some other widths make it abort the process.
+        result = self._pose.detect(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(canvas)))
+        finds = []
+        for landmarks, mask in zip(result.pose_landmarks, result.segmentation_masks or [], strict=True):
+            values = [(point.x, point.y, point.z, point.visibility) for point in landmarks]
+            # z is in the same unit as x: of the width.
+            scaled = np.array(values, np.float32) * np.array([WIDTH, HEIGHT, WIDTH, 1], np.float32)
+            finds.append(_Find(scaled, mask.numpy_view().reshape(HEIGHT, WIDTH).copy()))
+        return finds
+
+    def _closer(self, canvas: np.ndarray, expected: _Find) -> _Find:
+        """Return the find on the framed canvas that is the expected person."""
+        near = [find for find in self._find(canvas) if _distance(find.landmarks, expected.landmarks) < 1]
+        if not near:
+            return expected  # The closer look found only other people: the first look stands.
+        return min(near, key=lambda find: _distance(find.landmarks, expected.landmarks))
+
+    def _settled(self, canvas: np.ndarray, found: _Find) -> _Find:
+        """Return the find with landmarks averaged over the canvas and its mirror image.
+
+        Texture can mislead the model: a collar ring is taken for the shoulders. The mirrored picture then
+        gives another answer, and a blurred one, which shows shape without texture, a better one.
+        """
+        plain, mirrored = found.landmarks, self._look(np.ascontiguousarray(canvas[:, ::-1]), found)
+        if _distance(plain, mirrored) > DISAGREEMENT:
+            blurred = cv2.GaussianBlur(canvas, (0, 0), BLUR)
+            plain = self._look(blurred, found, mirror=False)
+            mirrored = self._look(np.ascontiguousarray(blurred[:, ::-1]), found)
+        return _Find((plain + mirrored) / 2, found.mask)
+
+    def _look(self, canvas: np.ndarray, expected: _Find, *, mirror: bool = True) -> np.ndarray:
+        finds = [_mirrored(f.landmarks) if mirror else f.landmarks for f in self._find(canvas)]
+        return min(
+            finds or [expected.landmarks],
+            key=lambda landmarks: _distance(landmarks, expected.landmarks),
+        )
+
+    def _choose(self, finds: list[_Find], frame: Frame) -> _Find:
+        people: list[_Find] = []
+        for find in finds:
+            if all(_distance(find.landmarks, other.landmarks) > SAME_PERSON for other in people):
+                people.append(find)
+        if not people:
+            raise NoPersonError(
+                "No person was found. Give a photograph that shows one person from the front, head to hips."
+            )
+        people.sort(key=lambda find: _area(find.landmarks, frame), reverse=True)
+        if len(people) > 1 and _area(people[1].landmarks, frame) >= DOMINANCE * _area(
+            people[0].landmarks, frame
+        ):
+            raise MultiplePeopleError(
+                f"{len(people)} people were found and none of them dominates the photograph. "
+                "Give a photograph of one person, or crop it to the one that is meant."
+            )
+        return people[0]
+
+
+_open: "weakref.WeakSet[PoseEstimator]" = weakref.WeakSet()
+
+
+@atexit.register
+def _leave_to_the_system() -> None:
+    # The thread that MediaPipe closes its landmarkers on is gone by now: closing would only raise.
+    for estimator in _open:
+        estimator._pose._handle = estimator._hands._handle = None
+
+
+def _moved(find: _Find, old: Frame, new: Frame) -> _Find:
+    """Return the find as it lies on another frame's canvas."""
+    landmarks = find.landmarks.copy()
+    landmarks[:, :2] = new.points_to_canvas(old.points_to_photo(find.landmarks[:, :2]))
+    landmarks[:, 2] *= new.scale / old.scale
+    return _Find(landmarks, new.to_canvas(old.to_photo(find.mask, interpolation=cv2.INTER_LINEAR)))
+
+
+def _mirrored(landmarks: np.ndarray) -> np.ndarray:
+    """Return the landmarks of a mirrored canvas on the canvas itself, left and right exchanged."""
+    mirrored = landmarks[MIRROR].copy()
+    mirrored[:, 0] = WIDTH - mirrored[:, 0]
+    return mirrored
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean distance of the torsos' corners, in torso lengths of the second."""
+    torso = float(np.linalg.norm(other[_TORSO[:2], :2].mean(0) - other[_TORSO[2:], :2].mean(0)))
+    return float(np.linalg.norm(one[_TORSO, :2] - other[_TORSO, :2], axis=1).mean()) / max(torso, 1)
+
+
+def _area(landmarks: np.ndarray, frame: Frame) -> float:
+    """Return the area of the box around the landmarks that are seen within the photograph."""
+    seen = landmarks[landmarks[:, 3] > MIN_VISIBILITY, :2]
+    if len(seen) < 2:
+        return 0.0
+    low, high = _photo_edges(frame)
+    sides = np.clip(seen, low, high).max(0) - np.clip(seen, low, high).min(0)
+    return float(sides.prod())
+
+
+def _check_shown(landmarks: np.ndarray, frame: Frame) -> None:
+    """Raise PoseError unless both shoulders and the chest are within the photograph."""
+    low, high = _photo_edges(frame)
+    names = {Landmark.L_SHOULDER: "left shoulder", Landmark.R_SHOULDER: "right shoulder"}
+    slack = 0.02 * HEIGHT
+    missing = [
+        name
+        for joint, name in names.items()
+        if landmarks[joint, 3] <= MIN_VISIBILITY
+        or (landmarks[joint, :2] < low - slack).any()
+        or (landmarks[joint, :2] > high + slack).any()
+    ]
+    if missing:
+        raise PoseError(
+            f"The photograph does not show the person's {' and '.join(missing)}. "
+            "Give a photograph that shows one person from the front, head to hips."
+        )
+    shoulders, hips = landmarks[_TORSO[:2], 1].mean(), landmarks[_TORSO[2:], 1].mean()
+    if shoulders + MIN_TORSO_SHOWN * (hips - shoulders) > high[1]:
+        raise PoseError(
+            "The photograph ends above the person's chest. "
+            "Give a photograph that shows one person from the front, head to hips."
+        )
+
+
+def _photo_edges(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of what the canvas shows of the photograph, canvas pixels."""
+    corners = frame.points_to_canvas(np.array([[0, 0], [frame.photo_width, frame.photo_height]], np.float32))
+    return np.maximum(corners[0], 0), np.minimum(corners[1], (WIDTH, HEIGHT))
