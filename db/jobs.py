@@ -269,6 +269,7 @@ def finish(
     *,
     artifact_key: str,
     run_ms: float,
+    compute_ms: float = 0.0,
     cache_hit: bool,
     details: Mapping[str, Any] | None = None,
     engine: str | None = None,
@@ -276,7 +277,8 @@ def finish(
 ) -> list[Wake] | None:
     """End a stage well; ready what comes after it, or end the job. None when the stage was not held.
 
-    The same transaction makes ready the stages of other jobs that waited for this artifact.
+    `run_ms` is the whole attempt, `compute_ms` the part of it inside the stage's function. The same
+    transaction makes ready the stages of other jobs that waited for this artifact.
     """
     _lock_artifact(session, artifact_key)
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
@@ -287,6 +289,7 @@ def finish(
             status="succeeded",
             artifact_key=artifact_key,
             run_ms=run_ms,
+            compute_ms=compute_ms,
             cache_hit=cache_hit,
             details=dict(details) if details else None,
             error=None,
@@ -481,6 +484,14 @@ def worker_state(session: Session, name: str, state: str) -> None:
 
 
 @transition
+def worker_present(session: Session, name: str) -> bool:
+    """Write that an idle worker is still there. False when the table has forgotten it."""
+    return (
+        _changed(session.execute(update(Worker).where(Worker.name == name).values(seen_at=func.now()))) == 1
+    )
+
+
+@transition
 def forget_worker(session: Session, name: str) -> None:
     """Remove a worker that has stopped."""
     session.execute(delete(Worker).where(Worker.name == name))
@@ -542,6 +553,7 @@ def status(session: Session, job_id: str) -> dict[str, Any]:
                 "attempt": stage.attempt,
                 "queued_ms": _round(stage.queued_ms),
                 "run_ms": _round(stage.run_ms),
+                "compute_ms": _round(stage.compute_ms),
                 "cache_hit": stage.cache_hit,
                 "worker": stage.worker,
                 "artifact_key": stage.artifact_key,

@@ -101,6 +101,7 @@ class Stage(Base):
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     queued_ms: Mapped[float | None] = mapped_column(Float)
     run_ms: Mapped[float | None] = mapped_column(Float)
+    compute_ms: Mapped[float | None] = mapped_column(Float)
     cache_hit: Mapped[bool | None] = mapped_column()
     artifact_key: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

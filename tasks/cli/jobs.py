@@ -48,10 +48,7 @@ def submit(
         priority=priority,
         idempotency_key=idempotency_key,
     )
-    if wait:
-        record = follow(handle.id, quiet=as_json)
-    else:
-        record = jobs.status(handle.id)
+    record = follow(handle.id, quiet=as_json) if wait else jobs.status(handle.id)
     show(record, as_json=as_json)
     if record["status"] in ("failed", "canceled"):
         raise typer.Exit(cli.JOB_FAILED)
@@ -178,8 +175,10 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
         error = record["error"]
         again = "; it may succeed when tried again" if error["retryable"] else ""
         about = f" ({error['input']})" if error["input"] else ""
-        out.print(f"{error['name']} in {error['stage'] or 'the request'}{about}: {error['message']}{again}",
-                  markup=False)
+        out.print(
+            f"{error['name']} in {error['stage'] or 'the request'}{about}: {error['message']}{again}",
+            markup=False,
+        )
     if record["result_key"]:
         out.print(f"Result: {record['result_key']}", markup=False)
 

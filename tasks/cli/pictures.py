@@ -19,14 +19,17 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")
 def run(
     person: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The person's photograph.")],
     cloth: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The garment's photograph.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Save the picture here.")] = Path("tryon.png"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Save the picture here.")] = Path(
+        "tryon.png"
+    ),
     sheet: Annotated[Path | None, typer.Option(help="Save a contact sheet of every stage here.")] = None,
     engine: Annotated[str, typer.Option(help="auto or geometric.")] = "auto",
     seed: Seed = 0,
 ) -> None:
     """Try a garment on inside this process: the same stages, no servers."""
-    from worker import local
     from worker.imaging import encode
+
+    from worker import local
     from worker.models import Models
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
@@ -110,9 +113,10 @@ def _put(data: bytes, what: str) -> str:
 
 
 def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
+    from worker.imaging import decode
+
     from worker.bundle import encode_png
     from worker.demo.sheet import contact_sheet
-    from worker.imaging import decode
 
     limits = settings()
     photo = decode(

@@ -287,7 +287,7 @@ class _Bench:
         self.shape = (HEIGHT * _S, WIDTH * _S)
         self.image = np.full((*self.shape, 3), BACKGROUND, np.float32)
         self.alpha = np.zeros(self.shape, np.float32)
-        ys, xs = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
+        ys, xs = np.indices(self.shape, np.float32)
         self.x, self.y = (xs + 0.5) / _S, (ys + 0.5) / _S
         # Cloth: a fine weave, and slow waves, longer downwards than across.
         grain = self.random.standard_normal(self.shape).astype(np.float32)
@@ -445,11 +445,13 @@ class _Bench:
         )
 
     def _lay(self, cover: np.ndarray, colour: np.ndarray, shade: np.ndarray) -> None:
-        lit = colour * (shade + self.texture)[..., None]
-        # What is brighter than the cloth's colour tends to white, as a sheen does.
-        lit = np.minimum(lit, 255 - 0.2 * np.maximum(255 - lit, 0))
-        self.image += cover[..., None] * (lit - self.image)
-        self.alpha = np.maximum(self.alpha, cover.astype(np.float32))
+        x, y, width, height = cv2.boundingRect((cover > 0).astype(np.uint8))
+        part = slice(y, y + height), slice(x, x + width)
+        cover = cover[part].astype(np.float32)
+        light = (shade[part] + self.texture[part]).astype(np.float32)
+        image = self.image[part]
+        image += cover[..., None] * (np.minimum(colour[part] * light[..., None], 255) - image)
+        self.alpha[part] = np.maximum(self.alpha[part], cover)
 
     def _flat(self, colour: Colour) -> np.ndarray:
         return np.broadcast_to(np.array(colour, np.float32), (*self.shape, 3))
@@ -486,8 +488,8 @@ class _Bench:
         fixed = np.round(line * 8).astype(np.int32)
         for a, b, s in zip(fixed[:-1], fixed[1:], np.sin(np.pi * t[:-1, 0]) ** 0.8, strict=True):
             cv2.line(strength, tuple(map(int, a)), tuple(map(int, b)), float(s), 1, shift=4)
-        valley = cv2.GaussianBlur(strength, (0, 0), 0.25 * width)
-        valley = valley / max(float(valley.max()), 1e-6)
+        blurred = cv2.GaussianBlur(strength, (0, 0), 0.25 * width)
+        valley = np.asarray(blurred / max(float(blurred.max()), 1e-6), np.float32)
         move = np.array([[1, 0, -0.45 * width], [0, 1, -0.15 * width]], np.float64)
         ridge = cv2.warpAffine(valley, move, valley.shape[::-1])
         light = depth * (0.7 * ridge - 1.2 * valley)

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("queued_ms", sa.Float(), nullable=True),
         sa.Column("run_ms", sa.Float(), nullable=True),
+        sa.Column("compute_ms", sa.Float(), nullable=True),
         sa.Column("cache_hit", sa.Boolean(), nullable=True),
         sa.Column("artifact_key", sa.Text(), nullable=True),
         sa.Column("details", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),

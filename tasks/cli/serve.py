@@ -1,0 +1,91 @@
+"""The commands that keep running or prepare what runs: up, sweep, db upgrade."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from config import queues
+from config.logs import set_up_logging
+from config.settings import ConfigurationError
+
+out = Console()
+err = Console(stderr=True)
+
+db = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+def up(
+    flower_port: Annotated[int, typer.Option(help="Port of the dashboard on 127.0.0.1; 0 for none.")] = 5555,
+    cpu_processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes for CPU stages; half the cores if not given.")
+    ] = None,
+) -> None:
+    """Start servers, workers, sweep and dashboard; Ctrl-C stops all of it."""
+    from worker.supervisor import Supervisor
+
+    set_up_logging()
+    with Supervisor(cpu_processes=cpu_processes, flower_port=flower_port or None) as system:
+        system.wait_ready()
+        out.print(f"Everything runs; data and logs are in {system.data_dir}", markup=False)
+        if flower_port:
+            out.print(f"Dashboard: http://127.0.0.1:{flower_port}", markup=False)
+        out.print("Ask for a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
+        system.run()
+
+
+def sweep() -> None:
+    """Re-send lost wake-ups and take stages back from silent workers, until stopped."""
+    from worker import sweep as sweeper
+    from worker.app import app
+
+    set_up_logging()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    sweeper.run(app, stop)
+
+
+@db.command("upgrade")
+def upgrade() -> None:
+    """Bring the tables up to date."""
+    from db import migrate
+
+    migrate.upgrade()
+    out.print(f"The tables are at revision {migrate.current()[0]}")
+
+
+@contextmanager
+def running_system(*, quiet: bool = False) -> Iterator[None]:
+    """Use the system that runs on these settings already, or run one for the length of the block."""
+    if _is_running():
+        yield
+        return
+    from worker.supervisor import Supervisor
+
+    with err.status("Starting servers and workers …", spinner="dots") as status, Supervisor() as system:
+        system.wait_ready()
+        status.stop()
+        if not quiet:
+            out.print(f"Servers and workers run; their logs are in {system.data_dir / 'logs'}", markup=False)
+        yield
+
+
+def _is_running() -> bool:
+    from sqlalchemy.exc import ProgrammingError
+
+    from db import jobs
+    from db.session import DatabaseUnavailableError, dispose
+    from worker import process
+
+    try:
+        workers = jobs.workers()
+    except (ConfigurationError, DatabaseUnavailableError, ProgrammingError):  # no address, answer or tables
+        dispose()
+        return False
+    present = [worker for worker in workers if worker["silent_s"] < 3 * process.PRESENCE_S]
+    return {queue for worker in present for queue in worker["queues"]}.issuperset(queues.ALL)

@@ -1,0 +1,206 @@
+"""A job through broker, workers, database and object store, with stand-in stages."""
+
+import threading
+from io import BytesIO
+
+import numpy as np
+import pytest
+from celery import Celery
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+from PIL import Image
+
+from config.settings import settings
+from db import jobs
+from tasks import tryon
+from tests.support import quick
+from tests.support.workers import BRISK, WorkerProcess, ended, wait_for
+from worker import pipeline, sweep
+from worker.app import app
+from worker.errors import InputValidationError, NoPersonError, StorageError
+from worker.request import TryonRequest
+from worker.storage import storage
+
+
+@pytest.fixture(scope="module")
+def worker(servers, _migrated, tmp_path_factory):
+    storage().ensure_buckets()
+    running = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def _clean(database, worker):
+    for log in settings().data_dir.glob("runs-*"):
+        log.unlink()
+
+
+@pytest.fixture
+def sweeping(monkeypatch):
+    for name, value in BRISK.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    stop = threading.Event()
+    thread = threading.Thread(target=sweep.run, args=(app, stop))
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    settings.cache_clear()
+
+
+def put(request, person=None, cloth=None):
+    """Upload two objects that belong to this test alone; returns their keys and contents."""
+    person = person or f"person of {request.node.name}"
+    cloth = cloth or f"cloth of {request.node.name}"
+    keys = f"people/{request.node.name}", f"cloths/{request.node.name}"
+    for key, data in zip(keys, (person, cloth), strict=True):
+        storage().put_input(key, data.encode(), "text/plain")
+    return keys, (person.encode(), cloth.encode())
+
+
+def test_the_producer_gets_its_picture(request):
+    keys, contents = put(request)
+    handle = tryon.delay(*keys, output_format="png", seed=7)
+    result_key = handle.get(timeout=60)
+    record = jobs.status(handle.id)
+    assert handle.state == "SUCCESS"
+    assert result_key == record["result_key"] == f"results/{handle.id}/tryon.png"
+    assert record["options"]["seed"] == 7
+    assert record["engine"] == "geometric"
+    assert [stage["name"] for stage in record["stages"]] == ["pose", "cloth", "parse", "generate"]
+    assert all(stage["status"] == "succeeded" for stage in record["stages"])
+    assert all(stage["worker"] and stage["run_ms"] and stage["artifact_key"] for stage in record["stages"])
+    assert record["stages"][0]["details"] == {"made_by": "pose"}
+    picture = np.asarray(Image.open(BytesIO(storage().get_result(result_key))))
+    assert (picture == quick.expected_result(*contents)).all()
+
+
+def test_a_message_from_a_process_without_the_database_makes_the_job(request, servers):
+    keys, _ = put(request)
+    stranger = Celery(broker=servers.endpoints["broker_url"])
+    for _ in range(2):
+        stranger.send_task("tasks.tryon", keys, {"seed": 3}, task_id="from-afar", queue="cpu")
+    sent = AsyncResult("from-afar", app=app)
+    with pytest.raises(jobs.UnknownJobError):
+        AsyncResult("never-sent", app=app).state  # noqa: B018
+    wait_for(sent.exists, "the job's row")
+    assert sent.get(timeout=60) == "results/from-afar/tryon.png"
+    assert jobs.counts() == {"succeeded": 1}
+    stranger.close()
+
+
+def test_a_bad_message_fails_by_name(request, servers):
+    stranger = Celery(broker=servers.endpoints["broker_url"])
+    stranger.send_task("tasks.tryon", ("a", "b"), {"engine": "magic"}, task_id="bad", queue="cpu")
+    stranger.close()
+    wait_for(AsyncResult("bad", app=app).exists, "the refused job's row")
+    with pytest.raises(InputValidationError, match="engine"):
+        AsyncResult("bad", app=app).get(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "named"),
+    [
+        (("a",), {}, "cloth_key"),
+        (("a", "b", "c"), {}, "positional"),
+        (("", "b"), {}, "person_key"),
+        (("a\x00", "b"), {}, "person_key"),
+        (("a", "b"), {"engine": "magic"}, "engine"),
+        (("a", "b"), {"seed": -1}, "seed"),
+        (("a", "b"), {"seed": "7"}, "seed"),
+        (("a", "b"), {"colour": "red"}, "colour"),
+        (("a", "b"), {"priority": 11}, "priority"),
+        (("a", "b"), {"person_key": "c"}, "person_key"),
+    ],
+)
+def test_a_bad_request_is_refused_at_the_door(arguments, options, named):
+    with pytest.raises(InputValidationError, match=named):
+        tryon.delay(*arguments, **options)
+    assert jobs.counts() == {}
+
+
+def test_the_same_idempotency_key_gives_the_same_job(request):
+    keys, _ = put(request)
+    first = tryon.delay(*keys, idempotency_key="order-7")
+    second = tryon.delay(*keys, idempotency_key="order-7")
+    assert first.id == second.id
+    with pytest.raises(InputValidationError, match="order-7"):
+        tryon.delay(keys[1], keys[0], idempotency_key="order-7")
+    assert first.get(timeout=60) == second.get(timeout=60)
+    assert jobs.counts() == {"succeeded": 1}
+
+
+def test_a_user_error_fails_at_once_and_touches_no_gpu_stage(request):
+    keys, _ = put(request, person="raise NoPersonError")
+    handle = tryon.delay(*keys)
+    with pytest.raises(NoPersonError, match="as the test asked"):
+        handle.get(timeout=60)
+    record = jobs.status(handle.id)
+    assert handle.state == "FAILURE"
+    assert (record["status"], record["attempt"], record["error"]["stage"]) == ("failed", 1, "pose")
+    assert quick.runs("parse") == quick.runs("generate") == []
+
+
+def test_a_missing_object_is_named(request):
+    keys, _ = put(request)
+    handle = tryon.delay("people/nobody.jpg", keys[1])
+    with pytest.raises(InputValidationError, match=r"people/nobody\.jpg"):
+        handle.get(timeout=60)
+    assert jobs.status(handle.id)["error"]["input"] == "people/nobody.jpg"
+
+
+def test_a_passing_fault_is_tried_again(request, sweeping):
+    keys, _ = put(request, person="raise StorageError 2")
+    handle = tryon.delay(*keys)
+    handle.get(timeout=60)
+    record = jobs.status(handle.id)
+    assert (record["status"], record["attempt"]) == ("succeeded", 3)
+    assert record["stages"][0]["error"] is None
+
+
+def test_a_fault_that_stays_fails_by_name_within_bounds(request, sweeping):
+    keys, _ = put(request, person="raise StorageError")
+    handle = tryon.delay(*keys)
+    with pytest.raises(StorageError):
+        handle.get(timeout=60)
+    assert jobs.status(handle.id)["attempt"] == settings().max_attempts
+
+
+def test_one_garment_on_many_people_is_cut_out_once(request, sweeping):
+    keys, _ = put(request)
+    people = [f"people/{request.node.name}-{number}" for number in range(12)]
+    for key in people:
+        storage().put_input(key, key.encode(), "text/plain")
+    handles = [tryon.delay(key, keys[1]) for key in people]
+    for handle in handles:
+        handle.get(timeout=60)
+    assert len(quick.runs("cloth")) == 1
+    assert len(quick.runs("pose")) == len(set(quick.runs("pose"))) == 12
+    records = [jobs.status(handle.id) for handle in handles]
+    hits = [record["stages"][1]["cache_hit"] for record in records]
+    assert sorted(hits) == [False] + [True] * 11
+
+
+def test_a_canceled_job_does_not_run(request):
+    keys, _ = put(request)
+    submit_unsent("canceled", keys)
+    assert jobs.cancel("canceled")
+    handle = AsyncResult("canceled", app=app)
+    assert handle.state == "REVOKED"
+    with pytest.raises(TaskRevokedError):
+        handle.get(timeout=60)
+
+
+def submit_unsent(job_id, keys):
+    """Write a job of which no worker is told."""
+    options = TryonRequest(person_key=keys[0], cloth_key=keys[1]).options()
+    specs = pipeline.specs()
+    jobs.submit(job_id, person_key=keys[0], cloth_key=keys[1], options=options, stages=specs)
+
+
+def test_a_job_whose_message_was_lost_runs_all_the_same(request, sweeping):
+    keys, _ = put(request)
+    submit_unsent("unsent", keys)
+    assert ended("unsent")["status"] == "succeeded"

@@ -1,0 +1,70 @@
+"""The worker's Celery application over the stand-in stages, and the kills that a test asks for.
+
+    celery -A tests.support.app worker -Q cpu,gpu
+
+``TEST_KILL=point:stage:whom`` sends SIGKILL at one of `POINTS` of a stage to the ``child`` that runs it or
+to the whole ``worker``, once for each character in ``TEST_KILL_FILE``.
+"""
+
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+from tests.support import quick
+
+quick.install()
+
+light = types.ModuleType("worker.models")  # the stand-ins need no mediapipe
+light.Models = lambda models_dir, device: types.SimpleNamespace(load=lambda names: None, close=lambda: None)
+sys.modules["worker.models"] = light
+
+from db import jobs  # noqa: E402
+from worker import runner  # noqa: E402
+from worker.app import app  # noqa: E402
+from worker.storage import Storage  # noqa: E402
+
+__all__ = ["app"]
+
+POINTS = ("claimed", "computed", "uploaded", "finishing", "finished", "woken")
+
+
+def _kill(point: str, stage: str) -> None:
+    wanted = os.environ.get("TEST_KILL", "").split(":")
+    if wanted[:2] != [point, stage]:
+        return
+    tokens = Path(os.environ["TEST_KILL_FILE"])
+    left = tokens.read_text()
+    if not left:
+        return
+    tokens.write_text(left[1:])
+    if wanted[2] == "worker":
+        os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _around(owner, name, *, before=None, after=None, stage_of):
+    original = getattr(owner, name)
+
+    def wrapped(*args, **kwargs):
+        if before:
+            _kill(before, stage_of(args))
+        value = original(*args, **kwargs)
+        if after:
+            _kill(after, stage_of(args))
+        return value
+
+    setattr(owner, name, wrapped)
+
+
+_around(jobs, "claim", after="claimed", stage_of=lambda args: args[1])
+_around(
+    Storage,
+    "put_artifact",
+    before="computed",
+    after="uploaded",
+    stage_of=lambda args: args[1].split("/")[1],
+)
+_around(jobs, "finish", before="finishing", after="finished", stage_of=lambda args: args[0].stage)
+_around(runner, "run_stage", after="woken", stage_of=lambda args: args[1])
