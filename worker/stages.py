@@ -13,7 +13,6 @@ from worker.errors import TryonError
 from worker.frame import Frame
 from worker.geometric import paste_back, try_on
 from worker.imaging import decode
-from worker.maps import Pose
 from worker.parsing import landmark
 from worker.pipeline import StageInput
 from worker.pose.formats import from_openpose_json, to_openpose_json

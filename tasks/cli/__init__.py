@@ -6,13 +6,15 @@ import sys
 import typer
 
 from config.settings import ConfigurationError
-
-USER_ERROR, JOB_FAILED, UNREACHABLE = 2, 3, 4
-"""Exit codes: the call or an input is wrong; the job ended badly; a part of the system does not answer."""
+from tasks.cli import codes
 
 
 def _application() -> typer.Typer:
-    from tasks.cli import bench, doctor, jobs, pictures, serve
+    from tasks.cli.bench import bench
+    from tasks.cli.doctor import doctor
+    from tasks.cli.jobs import cancel, result, status, submit
+    from tasks.cli.pictures import demo, run
+    from tasks.cli.serve import db, sweep, up
     from worker import weights_cli
 
     app = typer.Typer(
@@ -21,20 +23,9 @@ def _application() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for command in (
-        serve.up,
-        pictures.demo,
-        pictures.run,
-        jobs.submit,
-        jobs.status,
-        jobs.result,
-        jobs.cancel,
-        doctor.doctor,
-        bench.bench,
-        serve.sweep,
-    ):
+    for command in (up, demo, run, submit, status, result, cancel, doctor, bench, sweep):
         app.command()(command)
-    app.add_typer(serve.db, name="db")
+    app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
     return app
 
@@ -50,9 +41,9 @@ def main() -> None:
     try:
         _application()()
     except (ConfigurationError, DatabaseUnavailableError, StorageError) as error:
-        _leave(UNREACHABLE, error)
+        _leave(codes.UNREACHABLE, error)
     except (TryonError, UnknownJobError) as error:
-        _leave(USER_ERROR, error)
+        _leave(codes.USER_ERROR, error)
 
 
 def _leave(code: int, error: Exception) -> None:

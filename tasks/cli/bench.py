@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-import tasks.cli as cli
 from config import queues
+from tasks.cli import codes
 
 err = Console(stderr=True)
 
@@ -66,7 +66,7 @@ def bench(
     else:
         _print(measured)
     if measured["failed"]:
-        raise typer.Exit(cli.JOB_FAILED)
+        raise typer.Exit(codes.JOB_FAILED)
 
 
 def summarise(records: list[dict[str, Any]], wall_s: float) -> dict[str, Any]:

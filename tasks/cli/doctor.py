@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import tasks.cli as cli
 from config.endpoints import broker_url, database_url
 from config.settings import ConfigurationError, settings
+from tasks.cli import codes
 
 PACKAGES = (
     *("celery", "redis", "sqlalchemy", "boto3", "flower", "torch", "torchvision", "mediapipe"),
@@ -43,7 +43,7 @@ def doctor(
             table.add_row(finding["check"], mark, finding["finding"], finding["mend"] or "")
         Console().print(table)
     if not sound:
-        raise typer.Exit(cli.UNREACHABLE)
+        raise typer.Exit(codes.UNREACHABLE)
 
 
 def _examine() -> Iterator[dict[str, Any]]:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-import tasks.cli as cli
 from config.settings import settings
 from db import jobs
+from tasks.cli import codes
 
 out = Console()
 err = Console(stderr=True)
@@ -51,7 +51,7 @@ def submit(
     record = follow(handle.id, quiet=as_json) if wait else jobs.status(handle.id)
     show(record, as_json=as_json)
     if record["status"] in ("failed", "canceled"):
-        raise typer.Exit(cli.JOB_FAILED)
+        raise typer.Exit(codes.JOB_FAILED)
 
 
 def status(
@@ -85,7 +85,7 @@ def result(
     if record["status"] != "succeeded":
         error = record["error"] or {"name": record["status"], "message": "it has no picture (yet)"}
         err.print(f"Job {job_id} is {record['status']}: {error['name']}: {error['message']}", markup=False)
-        raise typer.Exit(cli.JOB_FAILED)
+        raise typer.Exit(codes.JOB_FAILED)
     if url:
         print(storage().presign_result(record["result_key"], settings().presign_s))
     elif output:
@@ -99,7 +99,7 @@ def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None
     """Cancel a job that has not ended."""
     if not jobs.cancel(job_id):
         err.print(f"Job {job_id} had already ended: {jobs.status(job_id)['status']}", markup=False)
-        raise typer.Exit(cli.JOB_FAILED)
+        raise typer.Exit(codes.JOB_FAILED)
     print(f"Job {job_id} is canceled")
 
 

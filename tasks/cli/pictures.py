@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-import tasks.cli as cli
 from config.settings import settings
+from tasks.cli import codes
 from worker.request import TryonRequest
 
 out = Console()
@@ -27,15 +27,14 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """Try a garment on inside this process: the same stages, no servers."""
-    from worker.imaging import encode
-
     from worker import local
+    from worker.imaging import encode
     from worker.models import Models
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     if output.suffix.lower() not in kinds:
         err.print(f"-o {output}: the name must end in {', '.join(kinds)}", markup=False)
-        raise typer.Exit(cli.USER_ERROR)
+        raise typer.Exit(codes.USER_ERROR)
     request = TryonRequest.parse(
         (str(person), str(cloth)),
         {"engine": engine, "seed": seed, "output_format": kinds[output.suffix.lower()]},
@@ -92,7 +91,7 @@ def demo(
             out.print(f"{stage['name']:9} {note(stage)}")
         if record["status"] != "succeeded":
             show(record, as_json=False)
-            raise typer.Exit(cli.JOB_FAILED)
+            raise typer.Exit(codes.JOB_FAILED)
         store = storage()
         bundles = {s["name"]: unpack(store.get_artifact(s["artifact_key"])) for s in record["stages"]}
         result = store.get_result(record["result_key"])
@@ -113,10 +112,9 @@ def _put(data: bytes, what: str) -> str:
 
 
 def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
-    from worker.imaging import decode
-
     from worker.bundle import encode_png
     from worker.demo.sheet import contact_sheet
+    from worker.imaging import decode
 
     limits = settings()
     photo = decode(

@@ -1,9 +1,10 @@
 """Makes many different pictures of a few, by flips and small crops, for the benchmark."""
 
+from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from worker.bundle import encode_png
 from worker.demo import garments as drawn
@@ -45,4 +46,4 @@ def _pictures(folder: Path) -> list[np.ndarray]:
 
 
 def _read(data: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
