@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worker.frame import HEIGHT
 from worker.maps import Body25 as J
 from worker.maps import Pose
 
@@ -92,7 +93,11 @@ def measure(pose: Pose, scale: float) -> Body:
 
     arms, hands = zip(*(_arm(xy, pose, side, head, scale) for side in ("R", "L")), strict=True)
     legs, feet = zip(
-        *(_leg(xy, pose if trusted else None, side, head, hips, width) for side in ("R", "L")), strict=True
+        *(
+            _leg(xy, pose if trusted else None, side, head, hips, width, 0.97 * HEIGHT * scale)
+            for side in ("R", "L")
+        ),
+        strict=True,
     )
     return Body(
         head=head,
@@ -124,15 +129,18 @@ def _arm(
     xy: np.ndarray, pose: Pose, side: str, head: float, scale: float
 ) -> tuple[Limb | None, np.ndarray | None]:
     shoulder, elbow, wrist = J[f"{side}_SHOULDER"], J[f"{side}_ELBOW"], J[f"{side}_WRIST"]
-    if not pose.seen(elbow):
+    if not (pose.seen(elbow) or pose.seen(wrist)):
         return None, None
-    joints = [xy[shoulder], xy[elbow]]
-    if not pose.seen(wrist):
-        return Limb(np.array(joints), np.array([0.24 * head])), None
-    forearm = xy[wrist] - xy[elbow]
+    bend = xy[elbow] if pose.seen(elbow) else (xy[shoulder] + xy[wrist]) / 2
+    joints = [xy[shoulder], bend]
     points = pose.right_hand if side == "R" else pose.left_hand
     fingers = points[points[:, 2] > 0.1, :2] * scale
-    if len(fingers) >= 5 and np.linalg.norm(fingers.mean(0) - xy[wrist]) < head:
+    forearm = xy[wrist] - bend
+    hand_seen = len(fingers) >= 5 and bool(np.linalg.norm(fingers.mean(0) - xy[wrist]) < head)
+    # A forearm without length is one the pose model could not see, unless it found the hand there.
+    if not pose.seen(wrist) or (np.linalg.norm(forearm) < 0.45 * head and not hand_seen):
+        return Limb(np.array(joints), np.array([0.24 * head])), None
+    if hand_seen:
         hand = fingers.mean(0)
     else:
         hand = xy[wrist] + forearm / max(float(np.linalg.norm(forearm)), 0.5 * head) * 0.4 * head
@@ -141,7 +149,7 @@ def _arm(
 
 
 def _leg(
-    xy: np.ndarray, pose: Pose | None, side: str, head: float, hips: np.ndarray, width: float
+    xy: np.ndarray, pose: Pose | None, side: str, head: float, hips: np.ndarray, width: float, lowest: float
 ) -> tuple[Limb, Limb | None]:
     def seen(joint: J) -> bool:
         return pose is not None and pose.seen(joint)
@@ -152,7 +160,7 @@ def _leg(
     knee = xy[knee_joint] if seen(knee_joint) else hip + np.array([0, 2.4 * head])
     ankle = xy[ankle_joint] if seen(ankle_joint) else knee + np.array([0, 2.2 * head])
     leg = Limb(np.array([hip, knee, ankle]), np.array([0.42, 0.32]) * head)
-    if not seen(ankle_joint):
+    if not seen(ankle_joint) or ankle[1] > lowest:
         return leg, None
     toes = [
         joint for joint in (J[f"{side}_BIG_TOE"], J[f"{side}_SMALL_TOE"], J[f"{side}_HEEL"]) if seen(joint)
@@ -161,13 +169,19 @@ def _leg(
     return leg, Limb(np.array(foot), np.full(len(foot) - 1, 0.28 * head))
 
 
-def distance(limb: Limb, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return each pixel's distance from the limb in units of the nearest bone's radius, float32."""
+def distance(limb: Limb, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each pixel is from the limb and where along it, both float32, the shape of x.
+
+    The distance is in units of the nearest bone's radius; the place counts bones from the limb's root.
+    """
     nearest = np.full(x.shape, np.inf, np.float32)
-    for start, end, radius in zip(limb.joints[:-1], limb.joints[1:], limb.radii, strict=True):
+    place = np.zeros(x.shape, np.float32)
+    for i, (start, end, radius) in enumerate(zip(limb.joints[:-1], limb.joints[1:], limb.radii, strict=True)):
         bone = end - start
         length2 = max(float(bone @ bone), 1e-6)
         along = np.clip(((x - start[0]) * bone[0] + (y - start[1]) * bone[1]) / length2, 0, 1)
         apart = np.hypot(x - start[0] - along * bone[0], y - start[1] - along * bone[1]) / radius
-        nearest = np.minimum(nearest, apart.astype(np.float32))
-    return nearest
+        closer = apart < nearest
+        nearest[closer] = apart[closer]
+        place[closer] = (i + along)[closer]
+    return nearest, place

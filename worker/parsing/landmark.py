@@ -127,13 +127,16 @@ class _Scene:
         self.half_width = max(float(np.linalg.norm(body.shoulders[0] - body.shoulders[1])) / head / 2, 0.45)
 
         far = np.full(x.shape, 99, np.float32)
-        self.arms = [far if limb is None else distance(limb, x, y) for limb in body.arms]
+        zero = np.zeros_like(far)
+        arms = [(far, zero) if limb is None else distance(limb, x, y) for limb in body.arms]
+        legs = [distance(limb, x, y) for limb in body.legs]
+        self.arms, self.arm_places = [arm[0] for arm in arms], [arm[1] for arm in arms]
+        self.legs, self.leg_places = [leg[0] for leg in legs], [leg[1] for leg in legs]
         self.hands = [
             far if hand is None else (np.hypot(x - hand[0], y - hand[1]) / (0.45 * head)).astype(np.float32)
             for hand in body.hands
         ]
-        self.legs = [distance(limb, x, y) for limb in body.legs]
-        self.feet = [far if limb is None else distance(limb, x, y) for limb in body.feet]
+        self.feet = [far if limb is None else distance(limb, x, y)[0] for limb in body.feet]
         self.arm = np.minimum(*self.arms)
         self.hand = np.minimum(*self.hands)
         self.leg = np.minimum(*self.legs)
@@ -161,6 +164,8 @@ class _Scene:
             shares = self._smoothed(weighed, regions)
             if round_ < _ROUNDS - 1:
                 models = self._learnt(shares, models, whole, skin)
+            if round_ == _ROUNDS - 2:
+                places = self._dressed_from_the_root(places, shares)
         return self._without_specks(shares)
 
     def _without_specks(self, shares: np.ndarray) -> np.ndarray:
@@ -227,7 +232,7 @@ class _Scene:
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
         off = np.abs(lab - np.median(lab[cheeks], 0)) / np.array([30, 9, 11])
         kept = cheeks & (np.square(off).sum(-1) < 1.5)
-        skin = ColourModel.of(self.bins[kept], np.ones(int(kept.sum())), (2.8, 0.9, 1.1))
+        skin = _lit_and_shaded(self.rgb[kept])
         if skin is None:
             raise ParsingError("The face's colour cannot be told; use a brighter, sharper photograph.")
         crown = self.person & (self.face_radius > 1.12) & (self.head_distance < 0.95) & (self.above > 0.15)
@@ -339,7 +344,7 @@ class _Scene:
         hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.5) * _soft(0.75 - np.abs(self.beside), 0.1)
         hanging *= _soft(0.6 - self.above, 0.1) * _soft(self.face_radius - 0.95, 0.06)
         # What is dark under the chin is its shadow.
-        hanging *= 1 - 0.9 * below_chin * _soft(0.27 - np.abs(self.beside), 0.06)
+        hanging *= 1 - 0.9 * below_chin * _soft(0.32 - np.abs(self.beside), 0.06)
         fringe = 0.3 * _soft(self.above - 0.24, 0.08) * _soft(1.08 - self.face_radius, 0.06)
         place[..., _C.HAIR] += fringe
         place[..., _C.HAIR] += np.maximum(0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging)
@@ -376,6 +381,36 @@ class _Scene:
         place[..., _C.SHOE] += 0.9 * _soft(1.15 - self.foot, 0.15)
         place[..., _C.OTHER] += 0.01
         return place / place.sum(-1, keepdims=True)
+
+    def _dressed_from_the_root(self, places: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """Return the priors knowing how far sleeves and trouser legs reach.
+
+        A limb is covered from its root to some place and bare from there on: for each limb the place
+        is taken that agrees best with the shares found so far. It tells blond hair on a shoulder from
+        a bare arm, and shorts of the skin's colour from thighs.
+        """
+        places = places.copy()
+        right_arm, left_arm = self.arms[0] <= self.arms[1], self.arms[1] < self.arms[0]
+        arm_place = np.where(right_arm, *self.arm_places)
+        leg_place = np.where(self.legs[0] <= self.legs[1], *self.leg_places)
+        sleeve = (_C.ARM, [_C.UPPER, _C.HAIR], self.arm, arm_place, 0.03)
+        # Both trouser legs, or a skirt, end at one height; sleeves may be pushed up one by one.
+        hem = (_C.LEG, [_C.UPPER, _C.LOWER], self.leg, leg_place, 0.2)
+        everywhere = np.ones_like(right_arm)
+        for mine, (bare, covers, apart, place, floor) in (
+            (right_arm, sleeve),
+            (left_arm, sleeve),
+            (everywhere, hem),
+        ):
+            near = self.person & mine & (apart < 0.9)
+            step = (place[near] * 20).astype(int)
+            naked = shares[near][:, bare] - shares[near][:, covers].sum(-1)
+            # The gain of calling a step bare instead of covered; all beyond the end are called bare.
+            gain = np.append(np.bincount(step, naked, minlength=1), 0)
+            end = gain[::-1].cumsum()[::-1].argmax() / 20
+            beyond = floor + (1 - floor) * _soft(place - end + 0.05, 0.12)
+            places[..., bare] *= np.where(mine, beyond, 1)
+        return places / places.sum(-1, keepdims=True)
 
     # Smoothing ---------------------------------------------------------------------------------------
 
@@ -463,6 +498,15 @@ class _Scene:
             labels[classes == c] = right
             labels[(classes == c) & nearer] = left
         return labels
+
+
+def _lit_and_shaded(rgb: np.ndarray) -> ColourModel | None:
+    """Return the colour model of a surface seen as these pixels, uint8 (n, 3), in more and less light."""
+    light = np.array([0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.45, 1.75])
+    weights = np.array([0.08, 0.15, 0.3, 0.6, 1, 0.6, 0.3, 0.12])
+    # Light scales linear intensities; the pixels are gamma-coded.
+    scaled = np.clip(rgb[None] * light[:, None, None] ** (1 / 2.2), 0, 255).astype(np.uint8)
+    return ColourModel.of(bin_numbers(scaled).ravel(), np.repeat(weights, len(rgb)), spread=(1.8, 0.9, 1.1))
 
 
 def _soft(value: np.ndarray, width: float) -> np.ndarray:
