@@ -1,0 +1,189 @@
+"""Draws a garment on a person by geometry alone: bend, uncover, shade, lay over each other."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from worker.cloth.garment import BACKGROUND, Garment
+from worker.cloth.landmarks import find
+from worker.geometric import body as bodies
+from worker.geometric import shade, uncover
+from worker.geometric.body import SIDES
+from worker.geometric.pattern import take_apart
+from worker.geometric.place import Match, place
+from worker.geometric.warp import ThinPlateSpline, refuse_folds, sampling_map
+from worker.maps import Part, Pose
+
+
+@dataclass(frozen=True)
+class TryOn:
+    """A garment drawn on a person.
+
+    Attributes:
+        image: RGB uint8 (1024, 768, 3); equal to the person's picture where `region` is 0.
+        region: uint8 (1024, 768), the soft alpha of what changed.
+        warped: RGB uint8 (1024, 768, 3), the bent garment alone, on light grey.
+        warped_mask: uint8 (1024, 768), its alpha.
+        warnings: what may look wrong, in words.
+    """
+
+    image: np.ndarray
+    region: np.ndarray
+    warped: np.ndarray
+    warped_mask: np.ndarray
+    warnings: list[str]
+
+
+@dataclass
+class Layer:
+    """A part of the garment on the canvas: colour float32 (h, w, 3), alpha float32 (h, w)."""
+
+    colour: np.ndarray
+    alpha: np.ndarray
+
+
+def try_on(
+    image_rgb: np.ndarray,
+    pose: Pose,
+    parse: np.ndarray,
+    person_mask: np.ndarray,
+    garment: Garment,
+    *,
+    seed: int,
+) -> TryOn:
+    """Return the person wearing the garment.
+
+    Args:
+        image_rgb: the person on the canvas, RGB uint8 (1024, 768, 3).
+        pose: the joints.
+        parse: CIHP labels, uint8 (1024, 768).
+        person_mask: uint8 (1024, 768), 128 and more is person.
+        garment: the upper-body garment to put on.
+        seed: decides the grain of painted skin and background; the same seed gives the same bytes.
+
+    Raises PoseError when the shoulders are not seen, SynthesisError when the garment would fold over
+    itself, GarmentMaskError when the garment's shape is not an upper-body garment's.
+    """
+    rng = np.random.default_rng(seed)
+    body = bodies.measure(pose, parse, person_mask)
+    pattern = take_apart(garment.image, garment.mask, find(garment.mask))
+    cloth = np.isin(parse, bodies.CLOTHES)
+    placement = place(pattern, body, cloth)
+
+    trunk = _bend(pattern.colour, pattern.trunk, placement.trunk, "trunk")
+    sleeves = {
+        side: _bend(pattern.colour, pattern.sleeves[side].alpha, match, "sleeve")
+        for side, match in placement.sleeves.items()
+    }
+    base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, rng)
+
+    # From back to front: trunk, arms before the trunk, sleeves, hair and head.
+    picture = base.copy()
+    light = shade.light(image_rgb, cloth)
+    garment_alpha = np.zeros(parse.shape, np.float32)
+    front = _front_arms(parse, body, placement.cuff, taken)
+    _lay(picture, trunk.colour * light[..., None], trunk.alpha)
+    garment_alpha = np.maximum(garment_alpha, trunk.alpha)
+    _lay(picture, base, front)
+    garment_alpha *= 1 - front
+    for layer in sleeves.values():
+        _lay(picture, layer.colour * light[..., None], layer.alpha)
+        garment_alpha = np.maximum(garment_alpha, layer.alpha)
+    head = _head(parse)
+    hands = _hands(parse, body, placement.cuff)
+    keep = np.maximum(head, hands)
+    _lay(picture, image_rgb.astype(np.float32), keep)
+    garment_alpha *= 1 - keep
+
+    region = np.maximum(garment_alpha, cv2.GaussianBlur(taken.astype(np.float32), (0, 0), 1.0) * (1 - keep))
+    region = np.where(region < 1 / 255, 0, region)
+    out = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    region8 = np.round(region * 255).astype(np.uint8)
+    out[region8 == 0] = image_rgb[region8 == 0]
+
+    warped = np.full((*parse.shape, 3), float(BACKGROUND), np.float32)
+    mask = np.zeros(parse.shape, np.float32)
+    for layer in (trunk, *sleeves.values()):
+        _lay(warped, layer.colour, layer.alpha)
+        mask = np.maximum(mask, layer.alpha)
+    return TryOn(
+        out,
+        region8,
+        np.clip(np.round(warped), 0, 255).astype(np.uint8),
+        np.round(mask * 255).astype(np.uint8),
+        _warnings(body),
+    )
+
+
+def _bend(colour: np.ndarray, alpha: np.ndarray, match: Match, part: str) -> Layer:
+    """Return a part of the garment bent so that its points lie where the body has them."""
+    height, width = alpha.shape
+    spline = ThinPlateSpline(match.body, match.garment, slack=1e-3)
+    margin = 40
+    low = np.floor(match.body.min(0) - margin).astype(int)
+    high = np.ceil(match.body.max(0) + margin).astype(int)
+    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
+    x1, y1 = min(width, int(high[0])), min(height, int(high[1]))
+    layer = Layer(np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32))
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return layer
+    positions = sampling_map(spline, (x0, y0, x1, y1))
+    px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
+    share = cv2.remap(alpha, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    refuse_folds(positions, share > 0.5, part)
+    drawn = cv2.remap(colour, px, py, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    layer.colour[y0:y1, x0:x1] = drawn
+    layer.alpha[y0:y1, x0:x1] = share
+    return layer
+
+
+def _lay(picture: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> None:
+    """Lay a colour over the picture, in place."""
+    where = alpha > 0
+    a = alpha[where][:, None]
+    picture[where] = a * colour[where] + (1 - a) * picture[where]
+
+
+def _soft(area: np.ndarray, sigma: float = 1.2) -> np.ndarray:
+    """Return an area's smoothed alpha, float32: label maps have stairs for edges."""
+    blurred = cv2.GaussianBlur(area.astype(np.float32), (0, 0), 2.5)
+    return np.clip((blurred - 0.5) * 2.5 / sigma + 0.5, 0, 1)
+
+
+def _front_arms(
+    parse: np.ndarray, body: bodies.Body, cuff: dict[str, float], taken: np.ndarray
+) -> np.ndarray:
+    """Return where arms lie before the trunk: bare ones as labelled, painted ones where a sleeve was."""
+    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    for side in SIDES:
+        arm = body.arms[side]
+        if arm is not None:
+            area |= taken & (arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0)
+    return _soft(area)
+
+
+def _hands(parse: np.ndarray, body: bodies.Body, cuff: dict[str, float]) -> np.ndarray:
+    """Return the bare arms beyond the cuffs: they lie before everything."""
+    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    for side in SIDES:
+        arm = body.arms[side]
+        if arm is not None and side in cuff:
+            covered = arm.band(parse.shape, skin=False, last=cuff[side] + 0.03)
+            area &= cv2.dilate(covered, np.ones((25, 25), np.uint8)) == 0
+        elif side in cuff:
+            area &= True
+    return _soft(area)
+
+
+def _head(parse: np.ndarray) -> np.ndarray:
+    return _soft(np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES)))
+
+
+def _warnings(body: bodies.Body) -> list[str]:
+    out = []
+    if not body.facing:
+        out.append("The person is seen from behind; the garment's front was drawn.")
+    if any(arm is None for arm in body.arms.values()):
+        out.append("An arm is not seen; its sleeve hangs straight down.")
+    return out
