@@ -24,6 +24,8 @@ DOMINANCE = 0.5
 """The largest person is taken when the next largest covers less than this much of its area."""
 SAME_PERSON = 0.25
 """Two finds are one person when their torsos' corners are nearer, on average, than this (of the torso)."""
+NEAR = 0.6
+"""A person found again on another picture of the same canvas is nearer than this (of the torso)."""
 DISAGREEMENT = 0.1
 """The picture and its mirror image disagree on the torso when its corners differ more than this (of it)."""
 BLUR = 6.0
@@ -128,7 +130,7 @@ class PoseEstimator:
 
     def _closer(self, canvas: np.ndarray, expected: _Find) -> _Find:
         """Return the find on the framed canvas that is the expected person."""
-        near = [find for find in self._find(canvas) if _distance(find.landmarks, expected.landmarks) < 1]
+        near = [find for find in self._find(canvas) if _distance(find.landmarks, expected.landmarks) < NEAR]
         if not near:
             return expected  # The closer look found only other people: the first look stands.
         return min(near, key=lambda find: _distance(find.landmarks, expected.landmarks))
@@ -139,19 +141,20 @@ class PoseEstimator:
         Texture can mislead the model: a collar ring is taken for the shoulders. The mirrored picture then
         gives another answer, and a blurred one, which shows shape without texture, a better one.
         """
-        plain, mirrored = found.landmarks, self._look(np.ascontiguousarray(canvas[:, ::-1]), found)
-        if _distance(plain, mirrored) > DISAGREEMENT:
-            blurred = cv2.GaussianBlur(canvas, (0, 0), BLUR)
-            plain = self._look(blurred, found, mirror=False)
-            mirrored = self._look(np.ascontiguousarray(blurred[:, ::-1]), found)
-        return _Find((plain + mirrored) / 2, found.mask)
+        for picture in (canvas, cv2.GaussianBlur(canvas, (0, 0), BLUR)):
+            plain = found.landmarks if picture is canvas else self._look(picture, found.landmarks)
+            mirrored = self._look(np.ascontiguousarray(picture[:, ::-1]), found.landmarks, mirrored=True)
+            if plain is None or mirrored is None:
+                continue
+            if _distance(plain, mirrored) <= DISAGREEMENT:
+                return _Find((plain + mirrored) / 2, found.mask)
+        return found
 
-    def _look(self, canvas: np.ndarray, expected: _Find, *, mirror: bool = True) -> np.ndarray:
-        finds = [_mirrored(f.landmarks) if mirror else f.landmarks for f in self._find(canvas)]
-        return min(
-            finds or [expected.landmarks],
-            key=lambda landmarks: _distance(landmarks, expected.landmarks),
-        )
+    def _look(self, canvas: np.ndarray, expected: np.ndarray, *, mirrored: bool = False) -> np.ndarray | None:
+        """Return the landmarks of the expected person in a changed canvas, if they are found again."""
+        finds = [_mirrored(f.landmarks) if mirrored else f.landmarks for f in self._find(canvas)]
+        near = [landmarks for landmarks in finds if _distance(landmarks, expected) < NEAR]
+        return min(near, key=lambda landmarks: _distance(landmarks, expected), default=None)
 
     def _choose(self, finds: list[_Find], frame: Frame) -> _Find:
         people: list[_Find] = []
