@@ -1,6 +1,5 @@
 """A job through broker, workers, database and object store, with stand-in stages."""
 
-import threading
 from io import BytesIO
 
 import numpy as np
@@ -14,8 +13,10 @@ from config.settings import settings
 from db import jobs
 from tasks import tryon
 from tests.support import quick
-from tests.support.workers import BRISK, WorkerProcess, ended, wait_for
-from worker import pipeline, sweep
+from tests.support.inputs import put
+from tests.support.waiting import wait_for
+from tests.support.workers import WorkerProcess, ended
+from worker import pipeline
 from worker.app import app
 from worker.errors import InputValidationError, NoPersonError, StorageError
 from worker.request import TryonRequest
@@ -34,30 +35,6 @@ def worker(servers, _migrated, tmp_path_factory):
 def _clean(database, worker):
     for log in settings().data_dir.glob("runs-*"):
         log.unlink()
-
-
-@pytest.fixture
-def sweeping(monkeypatch):
-    for name, value in BRISK.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    stop = threading.Event()
-    thread = threading.Thread(target=sweep.run, args=(app, stop))
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    settings.cache_clear()
-
-
-def put(request, person=None, cloth=None):
-    """Upload two objects that belong to this test alone; returns their keys and contents."""
-    person = person or f"person of {request.node.name}"
-    cloth = cloth or f"cloth of {request.node.name}"
-    keys = f"people/{request.node.name}", f"cloths/{request.node.name}"
-    for key, data in zip(keys, (person, cloth), strict=True):
-        storage().put_input(key, data.encode(), "text/plain")
-    return keys, (person.encode(), cloth.encode())
 
 
 def test_the_producer_gets_its_picture(request):

@@ -1,7 +1,8 @@
 """Stand-in stage functions: they take no time and need no models, so that a test is about the queue alone.
 
 What a job does is written in its person object: ``raise NoPersonError`` fails in pose, ``raise
-StorageError N`` fails the first N attempts, anything else succeeds.
+StorageError N`` fails the first N attempts, ``hold NAME`` runs until the test releases it, anything else
+succeeds.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from config.settings import settings
+from tests.support.waiting import wait_for
 from worker import pipeline
 from worker.errors import ERRORS
 from worker.pipeline import StageInput
@@ -50,6 +52,16 @@ def runs(stage: str) -> list[str]:
     return log.read_text().split() if log.exists() else []
 
 
+def await_held(name: str) -> None:
+    """Return once a stage is running that ``hold NAME`` keeps from ending."""
+    wait_for(_log("holding-" + name).exists, f"a stage to hold {name}")
+
+
+def release(name: str) -> None:
+    """Let the stages end that ``hold NAME`` holds."""
+    _log("release-" + name).touch()
+
+
 def install() -> None:
     """Put the stand-ins in the pipeline's table."""
     rows = tuple(
@@ -76,6 +88,9 @@ def _log(stage: str) -> Path:
 
 def _misbehave(data: bytes) -> None:
     words = data.decode(errors="replace").split()
+    if words[:1] == ["hold"]:
+        _log("holding-" + words[1]).touch()
+        wait_for(_log("release-" + words[1]).exists, f"the test to release {words[1]}")
     if words[:1] != ["raise"]:
         return
     times = int(words[2]) if len(words) > 2 else 10**9

@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from db import jobs
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,16 +22,6 @@ BRISK = {
     "TRYON_DEVICE": "cpu",
 }
 """Settings under which a lost worker is noticed in seconds."""
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
-    """Return the condition's first true value; asks until then."""
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g} s for {what}")
-        time.sleep(0.02)
-    return value
 
 
 class WorkerProcess:

@@ -1,6 +1,7 @@
 """Real PostgreSQL, Valkey and S3 for the tests: started once, emptied for each test that asks."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import db.session
 from config.settings import settings
 from db.migrate import upgrade
 from db.models import Base
+from tests.support.workers import BRISK
+from worker import sweep
+from worker.app import app
 from worker.embedded.servers import NAMES, EmbeddedServers
 
 
@@ -44,3 +48,18 @@ def database(servers: EmbeddedServers, _migrated: None) -> str:
     with db.session.engine().begin() as connection:
         connection.execute(text(f"TRUNCATE {tables} CASCADE"))
     return servers.endpoints["database_url"]
+
+
+@pytest.fixture
+def sweeping(monkeypatch: pytest.MonkeyPatch, database: str) -> Iterator[None]:
+    """A sweep that runs beside the test."""
+    for name, value in BRISK.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    stop = threading.Event()
+    thread = threading.Thread(target=sweep.run, args=(app, stop))
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    settings.cache_clear()

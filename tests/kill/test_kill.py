@@ -1,0 +1,123 @@
+"""Workers are killed at every point of a job, the broker forgets, the database restarts: no job is lost."""
+
+import itertools
+from io import BytesIO
+
+import numpy as np
+import pytest
+import redis
+from PIL import Image
+
+from config.settings import settings
+from db import jobs
+from tasks import tryon
+from tests.support import quick
+from tests.support.app import POINTS
+from tests.support.inputs import put
+from tests.support.waiting import wait_for
+from tests.support.workers import WorkerProcess, ended
+from worker.storage import storage
+
+STAGES = ("pose", "cloth", "parse", "generate")
+SHORT = {
+    ("claimed", "pose", "child"),
+    ("uploaded", "cloth", "worker"),
+    ("finishing", "generate", "child"),
+    ("finished", "parse", "worker"),
+}
+CASES = [
+    pytest.param(*case, marks=() if case in SHORT else pytest.mark.full)
+    for case in itertools.product(POINTS, STAGES, ("child", "worker"))
+]
+
+
+@pytest.fixture(autouse=True)
+def _clean(database, sweeping):
+    storage().ensure_buckets()
+    for left in (*settings().data_dir.glob("runs-*"), *settings().data_dir.glob("*-held")):
+        left.unlink()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start workers that the test's end stops."""
+    started = []
+
+    def one(**environment):
+        worker = WorkerProcess(tmp_path / f"worker-{len(started)}.log", **environment)
+        started.append(worker)
+        return worker
+
+    yield one
+    for worker in started:
+        worker.stop()
+
+
+def assert_right(record, contents):
+    assert record["status"] == "succeeded", record
+    picture = np.asarray(Image.open(BytesIO(storage().get_result(record["result_key"]))))
+    assert (picture == quick.expected_result(*contents)).all()
+
+
+@pytest.mark.parametrize(("point", "stage", "whom"), CASES)
+def test_a_kill_loses_no_job(request, start, tmp_path, point, stage, whom):
+    tokens = tmp_path / "kills"
+    tokens.write_text("x")
+    kill = {"TEST_KILL": f"{point}:{stage}:{whom}", "TEST_KILL_FILE": str(tokens)}
+    worker = start(**kill)
+    keys, contents = put(request)
+    handle = tryon.delay(*keys)
+    if whom == "worker":
+        wait_for(lambda: not worker.alive, "the worker to be killed")
+        start(**kill)
+    record = ended(handle.id)
+    assert tokens.read_text() == "", "the kill happened"
+    assert_right(record, contents)
+    attempts = {one["name"]: one["attempt"] for one in record["stages"]}
+    again = point not in ("finished", "woken")  # its row was finished before the kill
+    assert attempts == {name: 2 if name == stage and again else 1 for name in STAGES}
+
+
+def test_a_job_that_kills_its_worker_every_time_fails_alone(request, start, tmp_path):
+    tokens = tmp_path / "kills"
+    tokens.write_text("x" * 10)
+    start(TEST_KILL="computed:pose:child", TEST_KILL_FILE=str(tokens))
+    keys, _ = put(request)
+    record = ended(tryon.delay(*keys).id)
+    assert (record["status"], record["error"]["name"]) == ("failed", "InternalError")
+    assert record["attempt"] == settings().max_attempts
+    assert "died" in record["error"]["message"]
+    tokens.write_text("")
+    other, contents = put(request, suffix="-other")
+    assert_right(ended(tryon.delay(*other).id), contents)
+
+
+def test_a_broker_that_forgets_everything_loses_no_job(request, servers, start):
+    batch = [put(request, suffix=f"-{number}") for number in range(20)]
+    handles = [tryon.delay(*keys) for keys, _ in batch]
+    redis.Redis.from_url(servers.endpoints["broker_url"]).flushall()
+    start()
+    for handle, (_, contents) in zip(handles, batch, strict=True):
+        assert_right(ended(handle.id), contents)
+
+
+def test_jobs_are_accepted_while_the_broker_is_away(request, servers, start):
+    keys, contents = put(request)
+    servers.servers["valkey"].process.wait_or_kill(0)
+    handle = tryon.delay(*keys)
+    assert handle.state == "PENDING"
+    servers.restart("valkey")
+    start()
+    assert_right(ended(handle.id), contents)
+
+
+@pytest.mark.parametrize("server", ["postgres", pytest.param("s3", marks=pytest.mark.full)])
+def test_a_server_restarts_in_the_middle_of_a_job(request, servers, start, server):
+    start()
+    keys, contents = put(request, person=f"hold {server}-held")
+    handle = tryon.delay(*keys)
+    quick.await_held(f"{server}-held")
+    servers.restart(server)
+    quick.release(f"{server}-held")
+    assert_right(ended(handle.id), contents)
+    assert jobs.counts() == {"succeeded": 1}
