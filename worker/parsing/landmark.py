@@ -84,7 +84,7 @@ def parse(image_rgb: np.ndarray, pose: Pose, person_mask: np.ndarray) -> np.ndar
 
 def _box(person: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
-    if len(rows) < 20 or len(columns) < 20:
+    if len(rows) < 20 or len(columns) < 20 or person.sum() < 1000:
         raise ParsingError("The person's mask is empty; use a photograph that shows the person larger.")
     return max(rows[0] - 4, 0), rows[-1] + 5, max(columns[0] - 4, 0), columns[-1] + 5
 
@@ -152,7 +152,7 @@ class _Scene:
         self.thigh = max(self.cut + 0.3, 1.15) if self.cut < 1.05 else self.cut
         places = self._places()
         whole = ColourModel.of(self.bins[self.person], np.ones(int(self.person.sum())))
-        assert whole is not None  # the box holds at least twenty rows of person
+        assert whole is not None  # an empty mask was refused
 
         models = self._first_models(skin, hair, clothes, whole)
         regions = self._regions()
@@ -252,9 +252,9 @@ class _Scene:
     def _first_models(
         self, skin: ColourModel, hair: ColourModel | None, clothes: np.ndarray, whole: ColourModel
     ) -> dict[_Class, ColourModel]:
-        inside = clothes & (np.abs(self.lateral) < 0.9 * self.half_width)
+        inside = clothes & (np.abs(self.lateral) < 0.75 * self.half_width)
         upper = ColourModel.of(
-            *self._sample(inside & (self.along > 0.12) & (self.along < self.cut - 0.08) & (self.hand > 1))
+            *self._sample(inside & (self.along > 0.22) & (self.along < self.cut - 0.08) & (self.hand > 1))
         )
         # Directly below the waist even what has the colour of skin is garment.
         belt = self.person & (self.along > self.cut + 0.06) & (self.along < self.thigh - 0.02)
@@ -341,7 +341,7 @@ class _Scene:
 
         # Hair frames the face and may hang beside the neck on to the chest, ever less likely.
         shell = _soft(1.0 - self.head_distance, 0.08) * _soft(self.face_radius - 0.85, 0.08)
-        hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.5) * _soft(0.75 - np.abs(self.beside), 0.1)
+        hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.8) * _soft(0.85 - np.abs(self.beside), 0.1)
         hanging *= _soft(0.6 - self.above, 0.1) * _soft(self.face_radius - 0.95, 0.06)
         # What is dark under the chin is its shadow.
         hanging *= 1 - 0.9 * below_chin * _soft(0.32 - np.abs(self.beside), 0.06)
