@@ -10,6 +10,7 @@ import mediapipe as mp
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 
+from worker import weights
 from worker.errors import MultiplePeopleError, NoPersonError, PoseError
 from worker.frame import HEIGHT, WIDTH, Frame
 from worker.maps import Pose
@@ -62,7 +63,7 @@ class _Find:
 
 
 class PoseEstimator:
-    """MediaPipe's pose and hand landmarkers, loaded; safe to share between threads.
+    """MediaPipe's pose and hand landmarkers and its segmenter, loaded; safe to share between threads.
 
     Make one in the process that uses it: a landmarker that was made before a fork hangs in the child.
     Raises WeightsMissingError when a model file is not there.
@@ -83,6 +84,13 @@ class PoseEstimator:
                 min_hand_detection_confidence=0.3,
             )
         )
+        self._segmenter = vision.ImageSegmenter.create_from_options(
+            vision.ImageSegmenterOptions(
+                base_options=BaseOptions(
+                    model_asset_buffer=weights.path("selfie_segmentation", models_dir).read_bytes()
+                )
+            )
+        )
         _open.add(self)
 
     def close(self) -> None:
@@ -90,6 +98,7 @@ class PoseEstimator:
         _open.discard(self)
         self._pose.close()
         self._hands.close()
+        self._segmenter.close()
 
     def estimate(self, photo: np.ndarray) -> PersonPose:
         """Return the pose of the person in a photograph, RGB uint8 (h, w, 3).
@@ -114,7 +123,9 @@ class PoseEstimator:
             find_hand(self._hands, canvas, found.landmarks, "left"),
             find_hand(self._hands, canvas, found.landmarks, "right"),
         )
-        mask = refine(found.mask, canvas, frame)
+        # Two masks of the one person and one of any person.
+        likely = (2 * found.mask + self._silhouette(canvas)) / 3
+        mask = refine(likely, canvas, frame)
         return PersonPose(frame, pose, found.landmarks, mask)
 
     def _find(self, canvas: np.ndarray) -> list[_Find]:
@@ -136,25 +147,36 @@ class PoseEstimator:
         return min(near, key=lambda find: _distance(find.landmarks, expected.landmarks))
 
     def _settled(self, canvas: np.ndarray, found: _Find) -> _Find:
-        """Return the find with landmarks averaged over the canvas and its mirror image.
+        """Return the find averaged over the canvas and its mirror image.
 
         Texture can mislead the model: a collar ring is taken for the shoulders. The mirrored picture then
-        gives another answer, and a blurred one, which shows shape without texture, a better one.
+        gives another answer, and a blurred one, which shows shape without texture, a better one. Masks are
+        averaged over the sharp pictures only.
         """
-        for picture in (canvas, cv2.GaussianBlur(canvas, (0, 0), BLUR)):
-            plain = found.landmarks if picture is canvas else self._look(picture, found.landmarks)
-            mirrored = self._look(np.ascontiguousarray(picture[:, ::-1]), found.landmarks, mirrored=True)
-            if plain is None or mirrored is None:
-                continue
-            if _distance(plain, mirrored) <= DISAGREEMENT:
-                return _Find((plain + mirrored) / 2, found.mask)
-        return found
+        mirrored = self._look(canvas, found.landmarks, mirror=True)
+        if mirrored is None:
+            return found
+        mask = (found.mask + mirrored.mask) / 2
+        if _distance(found.landmarks, mirrored.landmarks) <= DISAGREEMENT:
+            return _Find((found.landmarks + mirrored.landmarks) / 2, mask)
+        blurred = cv2.GaussianBlur(canvas, (0, 0), BLUR)
+        plain = self._look(blurred, found.landmarks)
+        mirrored = self._look(blurred, found.landmarks, mirror=True)
+        if plain and mirrored and _distance(plain.landmarks, mirrored.landmarks) <= DISAGREEMENT:
+            return _Find((plain.landmarks + mirrored.landmarks) / 2, mask)
+        return _Find(found.landmarks, mask)
 
-    def _look(self, canvas: np.ndarray, expected: np.ndarray, *, mirrored: bool = False) -> np.ndarray | None:
-        """Return the landmarks of the expected person in a changed canvas, if they are found again."""
-        finds = [_mirrored(f.landmarks) if mirrored else f.landmarks for f in self._find(canvas)]
-        near = [landmarks for landmarks in finds if _distance(landmarks, expected) < NEAR]
-        return min(near, key=lambda landmarks: _distance(landmarks, expected), default=None)
+    def _look(self, canvas: np.ndarray, expected: np.ndarray, *, mirror: bool = False) -> _Find | None:
+        """Return the expected person as found in a changed canvas, if there again."""
+        finds = self._find(canvas[:, ::-1] if mirror else canvas)
+        finds = [_mirrored(find) if mirror else find for find in finds]
+        near = [find for find in finds if _distance(find.landmarks, expected) < NEAR]
+        return min(near, key=lambda find: _distance(find.landmarks, expected), default=None)
+
+    def _silhouette(self, canvas: np.ndarray) -> np.ndarray:
+        """Return how likely each pixel is any person, float32 (1024, 768) 0..1."""
+        result = self._segmenter.segment(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(canvas)))
+        return result.confidence_masks[-1].numpy_view().reshape(HEIGHT, WIDTH).copy()
 
     def _choose(self, finds: list[_Find], frame: Frame) -> _Find:
         people: list[_Find] = []
@@ -183,7 +205,8 @@ _open: "weakref.WeakSet[PoseEstimator]" = weakref.WeakSet()
 def _leave_to_the_system() -> None:
     # The thread that MediaPipe closes its landmarkers on is gone by now: closing would only raise.
     for estimator in _open:
-        estimator._pose._handle = estimator._hands._handle = None
+        for task in (estimator._pose, estimator._hands, estimator._segmenter):
+            task._handle = None
 
 
 def _moved(find: _Find, old: Frame, new: Frame) -> _Find:
@@ -194,11 +217,11 @@ def _moved(find: _Find, old: Frame, new: Frame) -> _Find:
     return _Find(landmarks, new.to_canvas(old.to_photo(find.mask, interpolation=cv2.INTER_LINEAR)))
 
 
-def _mirrored(landmarks: np.ndarray) -> np.ndarray:
-    """Return the landmarks of a mirrored canvas on the canvas itself, left and right exchanged."""
-    mirrored = landmarks[MIRROR].copy()
-    mirrored[:, 0] = WIDTH - mirrored[:, 0]
-    return mirrored
+def _mirrored(find: _Find) -> _Find:
+    """Return what was found on a mirrored canvas as it is on the canvas: left and right exchanged."""
+    landmarks = find.landmarks[MIRROR].copy()
+    landmarks[:, 0] = WIDTH - landmarks[:, 0]
+    return _Find(landmarks, find.mask[:, ::-1])
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
