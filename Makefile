@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # uv is the installer; it is fetched once into its own small environment where the machine has none.
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+# The container images' shares of requirements.lock: the same versions, fewer of them.
+COMPILE = $(UV) pip compile --quiet pyproject.toml --constraint requirements.lock --generate-hashes --no-emit-index-url --python-version 3.11 --no-annotate
 # Nothing that is installed may speak to the outside on its own.
 export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
@@ -25,6 +27,9 @@ setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the mod
 
 lock: ## Pin the dependencies anew, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
+	$(COMPILE) --output-file requirements-producer.lock
+	$(COMPILE) --extra pictures --extra monitor --output-file requirements-cpu.lock
+	$(COMPILE) --extra worker --output-file requirements-gpu.lock
 
 demo: setup ## Put a garment on a real photograph, through the same queue and workers that production runs
 	.venv/bin/tryon demo
