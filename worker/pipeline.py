@@ -77,7 +77,7 @@ STAGES = (
         version=1,
         sources=("person",),
         models=("pose_estimator",),
-        weights=("mediapipe-pose-detector", "mediapipe-pose-landmarks"),
+        weights=("pose_detection", "pose_landmark", "selfie_segmentation", "palm_detection", "hand_landmark"),
     ),
     Stage(
         name="cloth",

@@ -36,11 +36,12 @@ def main() -> None:
     os.environ.setdefault("TRYON_OUTAGE_PATIENCE_S", "3")
     from db.jobs import UnknownJobError
     from db.session import DatabaseUnavailableError
+    from worker.embedded.process import ServerError
     from worker.errors import StorageError, TryonError
 
     try:
         _application()()
-    except (ConfigurationError, DatabaseUnavailableError, StorageError) as error:
+    except (ConfigurationError, DatabaseUnavailableError, ServerError, StorageError) as error:
         _leave(codes.UNREACHABLE, error)
     except (TryonError, UnknownJobError) as error:
         _leave(codes.USER_ERROR, error)
