@@ -84,7 +84,7 @@ JOINTS = {
 
 
 def drawn(sleeve: float = 0.5) -> tuple[np.ndarray, Pose, np.ndarray]:
-    """Return picture, pose and mask of a drawn person whose sleeves reach to `sleeve`, 0..2 along the arms."""
+    """Return picture, pose and mask of a drawn person sleeved as far as `sleeve`, 0..2 along the arms."""
     picture = np.full((1024, 768, 3), WALL, np.uint8)
     body = np.zeros((25, 3), np.float32)
     for joint, place in JOINTS.items():
