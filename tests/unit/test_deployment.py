@@ -1,0 +1,188 @@
+"""What the container files promise: order, health, durability, loopback only, secrets from outside."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+LOCK = (ROOT / "requirements.lock").read_text()
+SHARES = ["requirements-producer.lock", "requirements-cpu.lock", "requirements-gpu.lock"]
+
+OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "flower"}
+SERVERS = {"postgres", "valkey", "objects"}
+
+
+def pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
+
+
+def stages() -> dict[str, list[str]]:
+    """The Dockerfile's stages, each with its instructions."""
+    found: dict[str, list[str]] = {}
+    for line in DOCKERFILE.splitlines():
+        if begins := re.fullmatch(r"FROM \S+ AS (\S+)", line):
+            found[begins[1]] = []
+        elif found and line:
+            found[list(found)[-1]].append(line)
+    return found
+
+
+def test_the_services_are_all_there() -> None:
+    assert set(SERVICES) == OURS | SERVERS
+
+
+def test_nothing_is_published_but_on_the_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 4
+    assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_0-9]+:-\d+\}:\d+", port) for port in ports)
+
+
+def test_no_secret_is_written_down_and_none_may_be_forgotten() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    required = set(re.findall(r"\$\{([A-Z_0-9]+):\?", text))
+    optional = set(re.findall(r"\$\{([A-Z_0-9]+):-", text))
+    assert required == {
+        *("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "FLOWER_BASIC_AUTH"),
+        *("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"),
+    }
+    example = dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert set(example) == required | optional
+    assert {name for name in required if example[name]} == {"S3_ACCESS_KEY_ID"}
+    assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
+
+
+def test_every_variable_is_a_setting() -> None:
+    names = {name for service in OURS for name in SERVICES[service]["environment"]}
+    ours = {name.removeprefix("TRYON_").lower() for name in names if name.startswith("TRYON_")}
+    assert ours <= set(Settings.model_fields)
+    assert {"database_url", "broker_url", "s3_endpoint_url"} <= ours
+
+
+def test_the_broker_keeps_commands_and_evicts_nothing() -> None:
+    command = " ".join(SERVICES["valkey"]["command"])
+    for words in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
+        assert words in command
+
+
+def test_what_is_kept_is_kept_in_named_volumes() -> None:
+    used = {volume.split(":")[0] for name in SERVERS for volume in SERVICES[name]["volumes"]}
+    assert used == set(COMPOSE["volumes"]) == SERVERS
+
+
+def test_the_object_store_reports_nothing_home() -> None:
+    assert "-master.telemetry=false" in SERVICES["objects"]["command"]
+
+
+def test_tables_come_first_then_workers() -> None:
+    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert SERVICES["migrate"]["command"] == ["tryon", "db", "upgrade"]
+    for name in OURS - {"migrate"}:
+        assert SERVICES[name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"},
+            "valkey": {"condition": "service_healthy"},
+            "objects": {"condition": "service_healthy"},
+        }
+
+
+def test_whatever_is_waited_for_or_serves_has_a_health_check() -> None:
+    for name in set(SERVICES) - {"migrate", "sweep"}:
+        check = SERVICES[name]["healthcheck"]
+        assert check["test"][0] in ("CMD", "CMD-SHELL")
+        assert {"interval", "timeout", "retries"} <= set(check)
+
+
+def test_one_worker_for_the_gpu_queue_with_a_card_and_one_without() -> None:
+    with_card, without = SERVICES["gpu-worker"], SERVICES["gpu-less-worker"]
+    assert (with_card["profiles"], without["profiles"]) == (["gpu"], ["cpu-only"])
+    assert with_card["command"] == without["command"]
+    assert with_card["environment"]["TRYON_DEVICE"] == "cuda"
+    assert without["environment"]["TRYON_DEVICE"] == "cpu"
+    (device,) = with_card["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    assert "deploy" not in without
+    assert all("profiles" not in SERVICES[name] for name in set(SERVICES) - {"gpu-worker", "gpu-less-worker"})
+
+
+def test_ours_run_without_privileges() -> None:
+    for name in OURS:
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+        assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+        assert SERVICES[name]["build"]["target"] in ("producer", "cpu", "gpu")
+
+
+@pytest.mark.parametrize("target", ["producer", "cpu", "gpu"])
+def test_images_do_not_run_as_root(target: str) -> None:
+    users = [line for line in stages()[target] if line.startswith("USER")]
+    assert users == ["USER 10001"]
+
+
+def test_packages_are_installed_by_hash_and_models_are_checked() -> None:
+    syncs = [line for lines in stages().values() for line in lines if "uv pip sync" in line]
+    assert len(syncs) == 3
+    assert all("--require-hashes" in line for line in syncs)
+    assert stages()["models"] == ["RUN tryon weights fetch"]
+
+
+def test_the_build_sees_only_what_it_copies() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    seen = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        source
+        for lines in stages().values()
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    }
+    assert copied - set(SHARES) == seen - {"requirements-*.lock"}
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_an_images_packages_are_those_of_the_whole_lock(share: str) -> None:
+    text = (ROOT / share).read_text()
+    theirs, whole = pins(text), pins(LOCK)
+    assert theirs
+    assert {name: version for name, version in theirs.items() if whole.get(name) != version} == {}
+    for name in theirs:
+        assert re.search(rf"^{re.escape(name)}==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE), name
+    assert "http" not in text.replace("httpx", "").replace("httpcore", "")
+
+
+def test_the_producers_image_is_light_and_the_others_are_not_short_of_it() -> None:
+    producer, cpu, gpu = (set(pins((ROOT / share).read_text())) for share in SHARES)
+    assert producer.isdisjoint({"torch", "numpy", "mediapipe", "opencv-python-headless", "flower"})
+    assert producer <= cpu
+    assert producer <= gpu
+    assert {"mediapipe", "flower"} <= cpu
+    assert cpu.isdisjoint({"torch", "ultralytics"})
+    assert {"torch", "ultralytics", "mediapipe"} <= gpu
+    assert "opencv-python" not in cpu | gpu
+
+
+def test_docker_reads_the_compose_file() -> None:
+    docker = shutil.which("docker")
+    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
+    if not plugin:
+        pytest.skip("no docker client with the compose plugin is installed")
+    example = dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    filled = {name: value or "a:b" for name, value in example.items()}
+    for profile in ("gpu", "cpu-only"):
+        checked = subprocess.run(
+            ["docker", "compose", "--profile", profile, "config", "--quiet"],
+            cwd=ROOT,
+            env=os.environ | filled,
+            capture_output=True,
+            text=True,
+        )
+        assert checked.returncode == 0, checked.stderr
