@@ -15,7 +15,7 @@ from worker.errors import MultiplePeopleError, NoPersonError, PoseError
 from worker.frame import HEIGHT, WIDTH, Frame
 from worker.maps import Pose
 from worker.pose.bundles import hand_bundle, pose_bundle
-from worker.pose.framing import person_frame
+from worker.pose.framing import person_frame, search_windows
 from worker.pose.hands import find_hand
 from worker.pose.landmarks import MIN_VISIBILITY, MIRROR, Landmark, to_body25
 from worker.pose.outline import refine
@@ -33,6 +33,10 @@ BLUR = 6.0
 """Standard deviation of the blur that takes away texture, canvas pixels."""
 MIN_TORSO_SHOWN = 0.25
 """How much of the way from shoulders to hips the photograph must show."""
+UPRIGHT = 0.5
+"""Cosine of the largest angle between the torso and the vertical: 60 degrees."""
+FROM_BEHIND = 0.2
+"""The right shoulder lies this far (of the torso) to the right of the left one: the back is to the camera."""
 FILL = 240
 """Grey beside the photograph: about the background of the pictures that try-on networks learnt from."""
 
@@ -111,7 +115,8 @@ class PoseEstimator:
         """
         height, width = photo.shape[:2]
         whole = Frame.letterbox(width, height)
-        found = self._choose(self._find(whole.to_canvas(photo, fill=FILL)), whole)
+        finds = self._find(whole.to_canvas(photo, fill=FILL)) or self._search(photo, whole)
+        found = _choose(finds, whole)
         frame = person_frame(found.landmarks, found.mask, whole)
         canvas = frame.to_canvas(photo, fill=FILL)
         if frame != whole:
@@ -178,24 +183,22 @@ class PoseEstimator:
         result = self._segmenter.segment(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(canvas)))
         return result.confidence_masks[-1].numpy_view().reshape(HEIGHT, WIDTH).copy()
 
-    def _choose(self, finds: list[_Find], frame: Frame) -> _Find:
-        people: list[_Find] = []
-        for find in finds:
-            if all(_distance(find.landmarks, other.landmarks) > SAME_PERSON for other in people):
-                people.append(find)
-        if not people:
-            raise NoPersonError(
-                "No person was found. Give a photograph that shows one person from the front, head to hips."
-            )
-        people.sort(key=lambda find: _area(find.landmarks, frame), reverse=True)
-        if len(people) > 1 and _area(people[1].landmarks, frame) >= DOMINANCE * _area(
-            people[0].landmarks, frame
-        ):
-            raise MultiplePeopleError(
-                f"{len(people)} people were found and none of them dominates the photograph. "
-                "Give a photograph of one person, or crop it to the one that is meant."
-            )
-        return people[0]
+    def _search(self, photo: np.ndarray, whole: Frame) -> list[_Find]:
+        """Return who is found in parts of a photograph whose people are too small to be found on the whole.
+
+        In small windows things are taken for people: one counts only when the mirrored window shows the same.
+        """
+        for windows in search_windows(whole.photo_width, whole.photo_height):
+            finds = []
+            for window in windows:
+                canvas = window.to_canvas(photo, fill=FILL)
+                for find in self._find(canvas):
+                    again = self._look(canvas, find.landmarks, mirror=True)
+                    if again and _distance(again.landmarks, find.landmarks) < 2 * DISAGREEMENT:
+                        finds.append(_moved(find, window, whole))
+            if finds:
+                return finds
+        return []
 
 
 _open: "weakref.WeakSet[PoseEstimator]" = weakref.WeakSet()
@@ -207,6 +210,24 @@ def _leave_to_the_system() -> None:
     for estimator in _open:
         for task in (estimator._pose, estimator._hands, estimator._segmenter):
             task._handle = None
+
+
+def _choose(finds: list[_Find], frame: Frame) -> _Find:
+    people: list[_Find] = []
+    for find in finds:
+        if all(_distance(find.landmarks, other.landmarks) > SAME_PERSON for other in people):
+            people.append(find)
+    if not people:
+        raise NoPersonError(
+            "No person was found. Give a photograph that shows one person from the front, head to hips."
+        )
+    people.sort(key=lambda find: _area(find.landmarks, frame), reverse=True)
+    if len(people) > 1 and _area(people[1].landmarks, frame) >= DOMINANCE * _area(people[0].landmarks, frame):
+        raise MultiplePeopleError(
+            f"{len(people)} people were found and none of them dominates the photograph. "
+            "Give a photograph of one person, or crop it to the one that is meant."
+        )
+    return people[0]
 
 
 def _moved(find: _Find, old: Frame, new: Frame) -> _Find:
@@ -241,7 +262,7 @@ def _area(landmarks: np.ndarray, frame: Frame) -> float:
 
 
 def _check_shown(landmarks: np.ndarray, frame: Frame) -> None:
-    """Raise PoseError unless both shoulders and the chest are within the photograph."""
+    """Raise PoseError unless shoulders and chest are in the photograph, upright and from the front."""
     low, high = _photo_edges(frame)
     names = {Landmark.L_SHOULDER: "left shoulder", Landmark.R_SHOULDER: "right shoulder"}
     slack = 0.02 * HEIGHT
@@ -257,8 +278,17 @@ def _check_shown(landmarks: np.ndarray, frame: Frame) -> None:
             f"The photograph does not show the person's {' and '.join(missing)}. "
             "Give a photograph that shows one person from the front, head to hips."
         )
-    shoulders, hips = landmarks[_TORSO[:2], 1].mean(), landmarks[_TORSO[2:], 1].mean()
-    if shoulders + MIN_TORSO_SHOWN * (hips - shoulders) > high[1]:
+    shoulders, hips = landmarks[_TORSO[:2], :2].mean(0), landmarks[_TORSO[2:], :2].mean(0)
+    down = hips - shoulders
+    if down[1] < UPRIGHT * float(np.linalg.norm(down)):
+        raise PoseError(
+            "The person is not upright in the photograph. Turn the photograph, or give one of a person who "
+            "stands or sits."
+        )
+    right, left = landmarks[Landmark.R_SHOULDER, 0], landmarks[Landmark.L_SHOULDER, 0]
+    if right - left > FROM_BEHIND * float(np.linalg.norm(down)):
+        raise PoseError("The person is seen from behind. Give a photograph from the front.")
+    if shoulders[1] + MIN_TORSO_SHOWN * down[1] > high[1]:
         raise PoseError(
             "The photograph ends above the person's chest. "
             "Give a photograph that shows one person from the front, head to hips."

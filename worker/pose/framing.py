@@ -1,5 +1,7 @@
 """Which part of a photograph goes on the canvas: the person from the head to about the knees."""
 
+import math
+
 import numpy as np
 
 from worker.frame import HEIGHT, WIDTH, Frame
@@ -18,6 +20,9 @@ HEAD_MARGIN = 0.06
 
 WELL_FRAMED = 0.7
 """A 3:4 photograph is kept whole when the person's window would be at least this much of its height."""
+
+MIN_SEARCH_HEIGHT = 400
+"""A person in a lower window would have too few pixels to be dressed."""
 
 UPPER_BODY = [*range(0, 11), *range(11, 23), Landmark.L_HIP, Landmark.R_HIP]
 
@@ -43,6 +48,31 @@ def person_frame(landmarks: np.ndarray, mask: np.ndarray, whole: Frame) -> Frame
     # Room that is left over goes below: the head is where it belongs already.
     top = _place(y0, height, photo_height)
     return Frame.around(left, top, left + width, top + height, photo_width, photo_height)
+
+
+def search_windows(photo_width: int, photo_height: int) -> list[list[Frame]]:
+    """Return where to look for a person who is small in the photograph: large windows first, then smaller.
+
+    The windows have the canvas's shape and overlap by half. In the first list they are as large as the
+    photograph allows, in the second half as high.
+    """
+    largest = min(photo_height, photo_width * HEIGHT / WIDTH)
+    return [
+        _windows(height, photo_width, photo_height)
+        for height in (largest, largest / 2)
+        if height >= MIN_SEARCH_HEIGHT
+    ]
+
+
+def _windows(height: float, photo_width: int, photo_height: int) -> list[Frame]:
+    width = height * WIDTH / HEIGHT
+    columns = math.ceil(2 * photo_width / width) - 1
+    rows = math.ceil(2 * photo_height / height) - 1
+    return [
+        Frame.around(left, top, left + width, top + height, photo_width, photo_height)
+        for top in np.linspace(0, photo_height - height, rows).tolist()
+        for left in np.linspace(0, photo_width - width, columns).tolist()
+    ]
 
 
 def _wanted(landmarks: np.ndarray, mask: np.ndarray) -> tuple[float, float, float, float]:
