@@ -12,7 +12,7 @@ import db.session
 from config.settings import settings
 from db.migrate import upgrade
 from db.models import Base
-from tests.support.workers import BRISK
+from tests.support.workers import BRISK, ROOT
 from worker import sweep
 from worker.app import app
 from worker.embedded.servers import NAMES, EmbeddedServers
@@ -48,6 +48,15 @@ def database(servers: EmbeddedServers, _migrated: None) -> str:
     with db.session.engine().begin() as connection:
         connection.execute(text(f"TRUNCATE {tables} CASCADE"))
     return servers.endpoints["database_url"]
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The folder of the model files, which `make setup` fetches."""
+    folder = ROOT / ".tryon" / "models"
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is not there: run `make setup`, or `tryon weights fetch`")
+    return folder
 
 
 @pytest.fixture
