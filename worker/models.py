@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from worker.pose import PoseEstimator
+from worker.pose.estimator import PoseEstimator
 
 
 class Models:
