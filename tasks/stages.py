@@ -2,13 +2,12 @@
 
 from functools import partial
 
-from worker import process, wake
 from worker.app import app
 from worker.errors import TryonError
 
 
 def _run(name: str, job_id: str) -> str:
-    from worker import runner  # reads pictures; a producer that imports this module does not
+    from worker import process, runner, wake  # a producer imports this module and runs no stage
 
     with process.at_work() as worker:
         runner.run_stage(job_id, name, worker=worker.name, models=worker.models, wake=partial(wake.send, app))

@@ -1,18 +1,20 @@
 """The task a producer calls: its job is written before its message is sent."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.result import AsyncResult
 from celery.utils import uuid
 from kombu.exceptions import OperationalError
 
-from db import jobs
-from worker import intake, wake
 from worker.app import app
 from worker.errors import InputValidationError, TryonError
-from worker.request import TryonRequest
+
+if TYPE_CHECKING:
+    from worker.request import TryonRequest
+
+# What a submission needs is imported with the first one, so that importing this module costs next to nothing.
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class TryonTask(Task):
         Raises InputValidationError when the request is not acceptable, and DatabaseUnavailableError when
         it could not be written.
         """
+        from worker import intake
+        from worker.request import TryonRequest
+
         refused = sorted(options.keys() & {"countdown", "eta", "expires", "link", "link_error"})
         if refused:
             raise InputValidationError(f"A try-on does not take {refused[0]}.", input=refused[0])
@@ -44,7 +49,9 @@ class TryonTask(Task):
             self._publish(submitted.job_id, request, options)
         return self.AsyncResult(submitted.job_id)
 
-    def _publish(self, job_id: str, request: TryonRequest, options: dict[str, Any]) -> None:
+    def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
+        from worker import wake
+
         message = request.options()
         if request.idempotency_key is not None:
             message["idempotency_key"] = request.idempotency_key
@@ -63,6 +70,10 @@ class TryonTask(Task):
 @app.task(bind=True, base=TryonTask, name="tasks.tryon", throws=(TryonError,))
 def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     """Write the job if its message came first, and wake its first stages; returns the job's id."""
+    from db import jobs
+    from worker import intake, wake
+    from worker.request import TryonRequest
+
     try:
         request = TryonRequest.parse(args, kwargs)
         submitted = intake.accept(self.request.id, request)

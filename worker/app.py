@@ -9,15 +9,12 @@ import os
 import sys
 from typing import Any
 
-from billiard.process import current_process
 from celery import Celery, signals
 
 from config import queues
 from config.logs import set_up_logging
-from config.settings import ConfigurationError, settings
-from db import session
-from worker import device, pipeline, process, weights
-from worker.errors import WeightsMissingError
+
+# Producers import this module: what only a worker needs is imported when a worker starts.
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +34,10 @@ def _logging(**_: Any) -> None:
 def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Settle the queues and devices before the pool forks: one process per device for GPU stages."""
     global _queues, _devices
+    from config.settings import ConfigurationError, settings
+    from worker import device, pipeline, weights
+    from worker.errors import WeightsMissingError
+
     set_up_logging()
     chosen = options.get("queues") or queues.ALL
     _queues = tuple(chosen.split(",") if isinstance(chosen, str) else chosen)
@@ -55,6 +56,11 @@ def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _start(**_: Any) -> None:
+    from billiard.process import current_process
+
+    from db import session
+    from worker import process
+
     session.dispose()
     index = getattr(current_process(), "index", 0)
     try:
@@ -66,4 +72,6 @@ def _start(**_: Any) -> None:
 
 @signals.worker_process_shutdown.connect
 def _stop(**_: Any) -> None:
+    from worker import process
+
     process.tear_down()
