@@ -1,0 +1,223 @@
+"""The pose of people in real photographs, and the photographs that must be refused."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from tests.support.samples import CCP, VITON, needs_ccp, needs_samples
+from worker.errors import MultiplePeopleError, NoPersonError, PoseError, TryonError, WeightsMissingError
+from worker.frame import HEIGHT, WIDTH, Frame
+from worker.maps import Body25
+from worker.pose.estimator import PersonPose, PoseEstimator
+from worker.pose.formats import from_openpose_json
+
+PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")
+STREET = ("0007", "0226", "0376", "0751")
+TORSO = (Body25.R_SHOULDER, Body25.L_SHOULDER, Body25.R_HIP, Body25.L_HIP)
+
+
+@pytest.fixture(scope="module")
+def estimator(models_dir: Path) -> Iterator[PoseEstimator]:
+    made = PoseEstimator(models_dir)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def astronaut(estimator: PoseEstimator) -> PersonPose:
+    return estimator.estimate(skimage.data.astronaut())
+
+
+def viton(person: str) -> np.ndarray:
+    return np.array(Image.open(VITON / "image" / f"{person}.jpg").convert("RGB"))
+
+
+def street(number: str) -> np.ndarray:
+    return np.array(Image.open(CCP / "photos" / f"{number}.jpg").convert("RGB"))
+
+
+def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
+    person = mask > 127
+    return float((person & truth).sum() / (person | truth).sum())
+
+
+def test_frames_a_half_length_portrait(astronaut: PersonPose) -> None:
+    # The photograph is square: the window is as high as it and stays within it.
+    assert astronaut.frame.scale == pytest.approx(HEIGHT / 512, abs=0.1)
+    corners = astronaut.frame.points_to_photo(np.array([[0, 0], [WIDTH, HEIGHT]], float))
+    assert corners.min() > -6
+    assert corners.max() < 518
+
+
+def test_finds_the_joints_of_a_half_length_portrait(astronaut: PersonPose) -> None:
+    on_photo = astronaut.frame.points_to_photo(astronaut.pose.body[:, :2])
+    # Read off the photograph by eye: nose, and where the suit's sleeves begin.
+    for joint, place, within in [
+        (Body25.NOSE, (226, 133), 20),
+        (Body25.R_SHOULDER, (105, 255), 45),
+        (Body25.L_SHOULDER, (315, 255), 45),
+    ]:
+        assert np.linalg.norm(on_photo[joint] - place) < within, joint.name
+    for joint in TORSO:
+        assert astronaut.pose.seen(joint)
+    shoulders, hips = on_photo[[2, 5]].mean(0), on_photo[[9, 12]].mean(0)
+    assert hips[1] - shoulders[1] > 150
+
+
+def test_outlines_a_half_length_portrait(astronaut: PersonPose) -> None:
+    mask = astronaut.frame.to_photo(astronaut.mask, interpolation=cv2.INTER_LINEAR) > 127
+    inside = [(226, 40), (226, 133), (180, 330), (120, 300), (290, 330), (60, 420)]
+    outside = [(20, 60), (110, 60), (350, 60), (460, 100), (440, 250)]
+    assert [place for place in inside if not mask[place[1], place[0]]] == []
+    assert [place for place in outside if mask[place[1], place[0]]] == []
+
+
+def test_gives_the_same_twice(estimator: PoseEstimator, astronaut: PersonPose) -> None:
+    again = estimator.estimate(skimage.data.astronaut())
+    assert again.frame == astronaut.frame
+    np.testing.assert_array_equal(again.mask, astronaut.mask)
+    np.testing.assert_array_equal(again.pose.body, astronaut.pose.body)
+
+
+def test_what_it_returns_has_the_shapes_it_promises(astronaut: PersonPose) -> None:
+    assert astronaut.landmarks.shape == (33, 4)
+    assert astronaut.landmarks.dtype == np.float32
+    assert (astronaut.pose.body.shape, astronaut.pose.body.dtype) == ((25, 3), np.float32)
+    assert astronaut.pose.left_hand.shape == astronaut.pose.right_hand.shape == (21, 3)
+    assert (astronaut.mask.shape, astronaut.mask.dtype) == ((HEIGHT, WIDTH), np.uint8)
+
+
+@needs_samples
+@pytest.mark.parametrize("person", PEOPLE)
+def test_agrees_with_openpose(estimator: PoseEstimator, person: str) -> None:
+    found = estimator.estimate(viton(person))
+    assert found.frame == Frame(1, 0, 0, WIDTH, HEIGHT)
+    document = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())
+    theirs = from_openpose_json(document)
+    bounds = {
+        12: (Body25.NOSE, Body25.R_EYE, Body25.L_EYE, Body25.R_EAR, Body25.L_EAR),
+        25: (Body25.NECK, Body25.R_SHOULDER, Body25.L_SHOULDER, Body25.R_WRIST, Body25.L_WRIST),
+        40: (Body25.R_ELBOW, Body25.L_ELBOW),
+        # MediaPipe's hips lie lower than OpenPose's, by an amount that differs between people.
+        85: (Body25.MID_HIP, Body25.R_HIP, Body25.L_HIP, Body25.R_KNEE, Body25.L_KNEE),
+    }
+    for bound, joints in bounds.items():
+        for joint in joints:
+            if theirs.body[joint, 2] > 0.2 and found.pose.seen(joint):
+                distance = np.linalg.norm(found.pose.xy(joint) - theirs.xy(joint))
+                assert distance < bound, f"{joint.name}: {distance:.0f} pixels"
+
+
+@needs_samples
+@pytest.mark.parametrize("person", PEOPLE)
+def test_fills_the_hands_that_openpose_sees(estimator: PoseEstimator, person: str) -> None:
+    pose = estimator.estimate(viton(person)).pose
+    document = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())
+    theirs = from_openpose_json(document)
+    for ours, hand in ((pose.left_hand, theirs.left_hand), (pose.right_hand, theirs.right_hand)):
+        sure = hand[:, 2] > 0.2
+        if sure.sum() == 21:
+            assert np.linalg.norm(ours[:, :2] - hand[:, :2], axis=1).mean() < 20
+        if not sure.any():
+            assert not ours.any()
+
+
+@needs_samples
+@pytest.mark.parametrize("person", PEOPLE)
+def test_outlines_people_before_a_plain_wall(estimator: PoseEstimator, person: str) -> None:
+    # The published parse is itself rough: it fills the gap between the legs of two of the four.
+    parse = np.array(Image.open(VITON / "image-parse" / f"{person}.png"))
+    assert overlap(estimator.estimate(viton(person)).mask, parse > 0) > 0.92
+
+
+@needs_ccp
+@pytest.mark.parametrize("number", STREET)
+def test_zooms_to_the_person_in_the_street(estimator: PoseEstimator, number: str) -> None:
+    photo = street(number)
+    found = estimator.estimate(photo)
+    body = found.pose.body
+    torso = np.linalg.norm(body[Body25.NECK, :2] - body[Body25.MID_HIP, :2])
+    assert 250 < torso < 430, "VITON-HD's people have torsos of 320 to 410 pixels"
+    assert 130 < body[Body25.NOSE, 1] < 330
+    for joint in TORSO:
+        assert (body[joint, :2] > 0).all()
+        assert (body[joint, :2] < (WIDTH, HEIGHT)).all()
+    labels = np.array(Image.open(CCP / "labels" / f"{number}.png"))
+    truth = found.frame.to_canvas((labels > 0).astype(np.uint8), interpolation=cv2.INTER_NEAREST) > 0
+    assert overlap(found.mask, truth) > 0.93
+
+
+@needs_samples
+def test_finds_a_person_in_a_wide_photograph(estimator: PoseEstimator) -> None:
+    alone = estimator.estimate(viton("08909_00")).pose.body
+    wide = np.pad(viton("08909_00"), ((0, 0), (900, 700), (0, 0)), mode="edge")
+    found = estimator.estimate(wide)
+    on_photo = found.frame.points_to_photo(found.pose.body[:, :2])
+    for joint in TORSO:
+        assert np.linalg.norm(on_photo[joint] - (900, 0) - alone[joint, :2]) < 30, joint.name
+
+
+@needs_ccp
+def test_finds_a_small_person_in_a_large_photograph(estimator: PoseEstimator) -> None:
+    scene = np.full((1200, 2400, 3), 200, np.uint8)
+    scene[800:1048, 300:465] = cv2.resize(street("0376"), (165, 248), interpolation=cv2.INTER_AREA)
+    found = estimator.estimate(scene)
+    on_photo = found.frame.points_to_photo(found.pose.body[list(TORSO), :2])
+    assert (on_photo > (300, 800)).all()
+    assert (on_photo < (465, 1048)).all()
+
+
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket", "blank"])
+def test_refuses_a_photograph_without_a_person(estimator: PoseEstimator, name: str) -> None:
+    photo = np.full((600, 450, 3), 255, np.uint8) if name == "blank" else getattr(skimage.data, name)()
+    with pytest.raises(NoPersonError, match="No person was found"):
+        estimator.estimate(photo)
+
+
+def test_refuses_two_equal_people_and_takes_one_who_dominates(
+    estimator: PoseEstimator, astronaut: PersonPose
+) -> None:
+    photo = skimage.data.astronaut()
+    with pytest.raises(MultiplePeopleError, match="2 people"):
+        estimator.estimate(np.hstack([photo[:, :384], photo[:, :384]]))
+    small = cv2.resize(photo[:, :384], None, fx=0.45, fy=0.45, interpolation=cv2.INTER_AREA)
+    beside = np.full((512, small.shape[1], 3), 220, np.uint8)
+    beside[-len(small) :] = small
+    found = estimator.estimate(np.hstack([photo[:, :384], beside]))
+    nose = found.frame.points_to_photo(found.pose.xy(Body25.NOSE))
+    assert np.linalg.norm(nose - (226, 133)) < 25
+
+
+@pytest.mark.parametrize(
+    ("crop", "turns", "says"),
+    [
+        ((slice(0, 195), slice(130, 325)), 0, "shoulder|chest|No person"),
+        ((slice(0, 512), slice(0, 384)), 2, "not upright"),
+        ((slice(0, 512), slice(0, 384)), 1, "not upright"),
+    ],
+    ids=["face only", "upside down", "lying"],
+)
+def test_refuses_a_person_who_cannot_be_dressed(
+    estimator: PoseEstimator, crop: tuple[slice, slice], turns: int, says: str
+) -> None:
+    with pytest.raises((PoseError, NoPersonError), match=says) as caught:
+        estimator.estimate(np.rot90(skimage.data.astronaut()[crop], turns))
+    assert isinstance(caught.value, TryonError)
+    assert not caught.value.retryable
+
+
+@needs_samples
+def test_names_the_shoulders_that_are_not_in_the_photograph(estimator: PoseEstimator) -> None:
+    with pytest.raises(PoseError, match="left shoulder and right shoulder"):
+        estimator.estimate(viton("08909_00")[40:290, 230:480])
+
+
+def test_says_which_model_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissingError, match="tryon weights fetch"):
+        PoseEstimator(tmp_path)
