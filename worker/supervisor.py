@@ -215,6 +215,8 @@ def default_commands(cpu_processes: int | None, flower_port: int | None) -> dict
     commands = {
         f"worker-{queue}": [
             *(*celery, "worker", "-Q", queue, "-n", f"{queue}-{os.getpid()}@%h", "--loglevel", "INFO"),
+            # Workers tell each other nothing that the rows do not; looking for neighbours takes a second.
+            *("--without-mingle", "--without-gossip"),
             # A GPU worker counts its devices itself.
             *(["--concurrency", str(processes)] if queue == queues.CPU else []),
         ]

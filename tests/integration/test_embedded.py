@@ -150,8 +150,10 @@ def test_root_runs_postgres_as_someone_else(servers: EmbeddedServers) -> None:
 
 def test_a_second_start_on_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path, only={"valkey"}) as first:
+        second = EmbeddedServers(tmp_path, only={"valkey"})
         with pytest.raises(ServerError, match=f"already run in .*process {os.getpid()}"):
-            EmbeddedServers(tmp_path, only={"valkey"}).start()
+            second.start()
+        second.stop()
         with redis.Redis.from_url(first.endpoints["broker_url"]) as client:
             assert client.ping()
         assert first.file.exists()

@@ -48,6 +48,7 @@ class SeaweedFS:
         names = [f"{service}{kind}" for service in _SERVICES for kind in (".port", ".port.grpc")]
         self._ports = dict(zip(names, self.folder.ports(*names), strict=True))
         self.port = self._ports["s3.port"]
+        self.remove_sockets()  # of a run that was killed
         self.home.mkdir(mode=0o700, exist_ok=True)
         (self.home / "data").mkdir(exist_ok=True)
         keys, options = self.home / "s3.json", self.home / "options"
@@ -81,7 +82,7 @@ class SeaweedFS:
         )
 
     def remove_sockets(self) -> None:
-        """Remove the socket files that the server, once stopped, leaves in a place of its own choice."""
+        """Remove the socket files that the server leaves behind in a place of its own choice."""
         for port in self._ports.values():
             for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 socket.unlink(missing_ok=True)

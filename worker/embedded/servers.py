@@ -89,7 +89,9 @@ class EmbeddedServers:
             raise
 
     def stop(self) -> None:
-        """Stop the servers; safe to call twice."""
+        """Stop the servers; does nothing where they were not started, or were stopped already."""
+        if not self.folder.held:
+            return  # what the folder says may be another process's
         self.file.unlink(missing_ok=True)
         self._stop(self.servers)
         self.folder.close()

@@ -39,6 +39,11 @@ class DataFolder:
         self._lock: IO[str] | None = None
         self._kept: dict[str, Any] = {}
 
+    @property
+    def held(self) -> bool:
+        """Whether this object has taken the folder."""
+        return self._lock is not None
+
     def open(self) -> None:
         """Take the folder.
 
