@@ -71,7 +71,8 @@ def measure(pose: Pose, scale: float) -> Body:
     torso = float(np.linalg.norm(xy[[J.R_HIP, J.L_HIP]].mean(0) - neck)) if seen(J.R_HIP, J.L_HIP) else None
     nose_to_neck = float(np.linalg.norm(xy[J.NOSE] - neck)) if seen(J.NOSE) else None
     guesses = [0.66 * width, 0.44 * torso if torso else None, nose_to_neck, face]
-    head = float(np.median([guess for guess in guesses if guess]))
+    # But a face is never much larger than the head it belongs to: children, and bodies guessed too small.
+    head = max(float(np.median([guess for guess in guesses if guess])), 0.85 * (face or 0))
 
     # Hips that the photograph does not show are guessed by the pose model, too high when it ends early.
     trusted = torso is not None and (face is None or torso > 1.6 * face)

@@ -78,7 +78,7 @@ def parse(image_rgb: np.ndarray, pose: Pose, person_mask: np.ndarray) -> np.ndar
     if scene.lower_is_skirt(probabilities.argmax(-1)):
         labels[labels == Part.PANTS] = Part.SKIRT
     labels[~person] = Part.BACKGROUND
-    _check(labels, person)
+    _check(labels, body)
     return labels
 
 
@@ -344,10 +344,12 @@ class _Scene:
         hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.8) * _soft(0.85 - np.abs(self.beside), 0.1)
         hanging *= _soft(0.6 - self.above, 0.1) * _soft(self.face_radius - 0.95, 0.06)
         # What is dark under the chin is its shadow.
-        hanging *= 1 - 0.9 * below_chin * _soft(0.32 - np.abs(self.beside), 0.06)
+        throat_shadow = 1 - 0.95 * below_chin * _soft(0.29 - np.abs(self.beside), 0.06)
         fringe = 0.3 * _soft(self.above - 0.24, 0.08) * _soft(1.08 - self.face_radius, 0.06)
         place[..., _C.HAIR] += fringe
-        place[..., _C.HAIR] += np.maximum(0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging)
+        place[..., _C.HAIR] += throat_shadow * np.maximum(
+            0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging
+        )
 
         # The neck, and the chest that a neckline shows.
         throat = below_chin * _soft(0.4 - np.abs(self.lateral), 0.08) * _soft(0.02 - self.along, 0.04)
@@ -372,6 +374,10 @@ class _Scene:
             np.maximum(0.6 * sleeve * (1 - 0.7 * _soft(0.8 - self.hand, 0.1)), 0.9 * over * trunk),
             0.08 * trunk * (self.along < 2),
         )
+
+        # Collars, hoods and polo necks reach up to the chin.
+        collar = below_chin * _soft(0.6 - np.abs(self.lateral), 0.1) * _soft(0.05 - self.along, 0.05)
+        place[..., _C.UPPER] += 0.2 * collar
 
         under = _soft(self.along - self.cut, width)
         skirt = _soft(self.half_width + 0.7 - np.abs(self.lateral), 0.25)
@@ -544,8 +550,11 @@ def _at_full_size(shares: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     return full
 
 
-def _check(labels: np.ndarray, person: np.ndarray) -> None:
-    if (labels == Part.UPPER_CLOTHES).sum() < 0.03 * person.sum():
+def _check(labels: np.ndarray, body: Body) -> None:
+    width = float(np.linalg.norm(body.shoulders[0] - body.shoulders[1]))
+    shown = min(body.torso, max(HEIGHT / _SHRINK - float(body.neck[1]), 0))
+    trunk = max(width, 0.9 * body.head) * shown * _SHRINK**2
+    if (labels == Part.UPPER_CLOTHES).sum() < 0.2 * trunk:
         raise ParsingError(
             "No upper garment is to be seen on the person; use a photograph that shows the chest uncovered "
             "by bags, arms or long hair."
