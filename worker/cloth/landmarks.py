@@ -204,7 +204,8 @@ def _neck_front(
     depth = float(tops[lowest] - line[lowest])
     if depth < 0.05 * body:
         return middle, _UNSURE
-    return np.array([x0 + lowest, tops[lowest]]), 0.9
+    # Of a deep neckline this may be the back's edge, with the front's lower in front of it.
+    return np.array([x0 + lowest, tops[lowest]]), 0.6
 
 
 class _Half:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from worker.errors import GarmentMaskError
 
@@ -100,31 +101,75 @@ def _garment(lab: np.ndarray, background: np.ndarray, border: np.ndarray) -> np.
     threshold = float(np.clip(4 * noise, 1.6, 6.0))
 
     near = difference < threshold
-    passable = near | _shadow(lab, smooth, background, threshold)
-    # The background is what a small disc can roll over from the border: thin breaks in a pale garment's
-    # outline do not let it in.
-    outside = _roll_from_border(passable, _pixels(lab, 0.002))
+    # The background is what a small disc can roll over from the border: thin breaks in the outline do not
+    # let it in. A pale garment's outline has wide breaks, and wants a larger disc.
+    outside = _roll_from_border(near, _pixels(lab, 0.004))
+    pale = np.count_nonzero(~outside & near) > 0.2 * np.count_nonzero(~outside)
+    if pale:
+        outside = _roll_from_border(near, _pixels(lab, 0.008))
+    else:
+        # What the disc was too thick for (an armpit's corner, between two straps) is background by colour.
+        outside |= near & _joined_to(near, outside) & (_depth(outside) <= _pixels(lab, 0.008))
+        outside |= _openings(~outside, difference, threshold, lab)
     garment = ~outside
-    # What the disc was too thick for (the corner of an armpit, between two straps) is background by colour.
-    garment &= ~(near & _joined_to(near, outside) & (_depth(outside) <= _pixels(lab, 0.02)))
-    garment &= ~_openings(garment, difference, threshold, lab)
-    garment = _clean(garment, lab)
-    return garment
+    # A shadow is a broad thing: what a small disc does not fit into is a stripe or an outline's blur.
+    shadow = (garment & _shadow(smooth, background, threshold)).astype(np.uint8)
+    doubtful = cv2.morphologyEx(shadow, cv2.MORPH_OPEN, _disc(_pixels(lab, 0.004))).astype(bool)
+    # So is what the photograph's blur and its JPEG blocks put around a garment that nowhere else has nearly
+    # the background's colour; a strap is too thin to lose any.
+    alike = difference < threshold + 5
+    depth = _depth(outside)
+    inner = depth > _pixels(lab, 0.015)
+    if np.count_nonzero(alike & inner) < 0.01 * np.count_nonzero(inner):
+        thick = cv2.morphologyEx(garment.astype(np.uint8), cv2.MORPH_OPEN, _disc(_pixels(lab, 0.012)))
+        doubtful |= alike & (thick > 0) & (depth <= _pixels(lab, 0.012))
+    if not doubtful.any():
+        return _clean(garment, lab)
+    garment = _at_edge(garment, doubtful, lab)
+    return _clean(garment, lab)
 
 
-def _shadow(lab: np.ndarray, smooth: np.ndarray, background: np.ndarray, threshold: float) -> np.ndarray:
-    """Return where the picture looks like background in a soft shadow: darker, same hue, no edge."""
+def _at_edge(garment: np.ndarray, doubtful: np.ndarray, lab: np.ndarray) -> np.ndarray:
+    """Return the garment without the shadow around it: its outline is the sharpest edge on the way in.
+
+    A watershed of the gradient parts the doubtful pixels between the sure background and the sure garment
+    (what is not doubtful, or lies deep inside): a soft shadow's slope is gentler than the outline's.
+    """
+    sure = garment & ~doubtful & ~_along(garment & ~doubtful, doubtful)
+    sure |= garment & ~_joined_to(garment & ~sure, ~garment)  # a print that the garment encloses
+    if np.count_nonzero(sure) < 0.25 * np.count_nonzero(garment):
+        # A grey garment on white is like a shadow all over: its depth tells it.
+        sure |= _depth(~garment) > _pixels(lab, 0.04)
+    if not sure.any():
+        return garment
+    soft = cv2.GaussianBlur(lab, (0, 0), 1.5)
+    gradient = np.zeros(garment.shape, np.float32)
+    for channel in cv2.split(soft):
+        gradient += np.hypot(cv2.Sobel(channel, cv2.CV_32F, 1, 0), cv2.Sobel(channel, cv2.CV_32F, 0, 1))
+    # Only doubtful ground is flooded, with a rim of what is sure around it.
+    open_ground = garment & ~sure
+    rim = cv2.dilate(open_ground.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    markers = np.where(sure, 2, np.where(garment, 0, 1)).astype(np.int32)
+    flooded = watershed(gradient, markers * rim, mask=rim)
+    return np.asarray(sure | (open_ground & (flooded == 2)), bool)
+
+
+def _along(where: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """Return what of `where` lies within two pixels of `border`, so that an edge between has room."""
+    return where & cv2.dilate(border.astype(np.uint8), _disc(2)).astype(bool)
+
+
+def _shadow(smooth: np.ndarray, background: np.ndarray, threshold: float) -> np.ndarray:
+    """Return where the picture may be background in a shadow: darker, and of the same hue."""
     darker = background[..., 0] - smooth[..., 0]
     ratio = np.clip(smooth[..., 0] / np.maximum(background[..., 0], 1), 0, 1)
     # A shadow scales the light: chroma falls with lightness.
     chroma = np.hypot(
         smooth[..., 1] - background[..., 1] * ratio, smooth[..., 2] - background[..., 2] * ratio
     )
-    lightness = cv2.GaussianBlur(lab[..., 0], (0, 0), max(1.0, 1.5e-3 * max(lab.shape)))
-    slope = np.hypot(cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)) / 8
-    steep = 0.45 * 1000 / max(lab.shape[:2])
-    soft = cv2.dilate(slope, np.ones((3, 3))) < max(steep, threshold / 8)
-    return (darker > -threshold) & (darker < _MAX_SHADOW) & (chroma < max(2.5, threshold)) & soft
+    slope = np.hypot(cv2.Sobel(smooth[..., 0], cv2.CV_32F, 1, 0), cv2.Sobel(smooth[..., 0], cv2.CV_32F, 0, 1))
+    soft = slope / 8 < 2.2 * 1000 / max(smooth.shape[:2])
+    return (darker > 0) & (darker < _MAX_SHADOW) & (chroma < max(3.0, threshold)) & soft
 
 
 def _openings(garment: np.ndarray, difference: np.ndarray, threshold: float, lab: np.ndarray) -> np.ndarray:
@@ -136,20 +181,24 @@ def _openings(garment: np.ndarray, difference: np.ndarray, threshold: float, lab
     closed = cv2.morphologyEx(
         (garment & (difference < min(threshold, 2.5))).astype(np.uint8), cv2.MORPH_OPEN, _disc(1)
     )
-    # A pale garment is near to its background everywhere: nothing in it is an opening for sure.
-    if closed.sum() > 0.3 * garment.sum():
-        return np.zeros_like(garment)
     found = np.zeros_like(garment)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
     inside_depth = cv2.distanceTransform(garment.astype(np.uint8), cv2.DIST_L2, 5)
     width = np.ptp(np.nonzero(garment.any(0))[0]) if garment.any() else 0
     candidates = []
     for index in range(1, count):
-        if stats[index, cv2.CC_STAT_AREA] < 3e-4 * garment.sum():
+        area = stats[index, cv2.CC_STAT_AREA] / garment.sum()
+        tall = stats[index, cv2.CC_STAT_HEIGHT] > 1.5 * stats[index, cv2.CC_STAT_WIDTH]
+        if area < (5e-4 if tall else 2e-3):  # a label or a letter is wide, the gap in a strap is tall
             continue
         region = labels == index
         level = float(np.median(difference[region]))
-        if inside_depth[region].min() < 0.2 * width and level < 0.5 * threshold:
+        # Around an opening the garment begins at once; around a pale place it fades.
+        near_by = cv2.dilate(region.astype(np.uint8), _disc(5)) - cv2.dilate(
+            region.astype(np.uint8), _disc(2)
+        )
+        rim = float(np.median(difference[near_by > 0]))
+        if inside_depth[region].min() < 0.2 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
             candidates.append(region)
     if len(candidates) <= 4:
         for region in candidates:
@@ -202,16 +251,19 @@ def _soften(image: np.ndarray, hard: np.ndarray, background: np.ndarray) -> tupl
     # Where garment and background are alike the mixture says nothing: the outline's own blur does.
     # So does it where the garment has a pattern, whose colours cannot be foretold from further in.
     trust = np.clip((np.sqrt(contrast) - 15) / 30, 0, 1)
-    trust *= np.clip(2 - 4 * spread / np.sqrt(np.maximum(contrast, 1)), 0, 1)
+    even = np.clip(2 - 4 * spread / np.sqrt(np.maximum(contrast, 1)), 0, 1)
+    patterned = (even < 0.5) & (contrast > 40**2)
+    trust *= even
 
     # Halos of sharpening and JPEG blocks lie around the garment: move the outline to the half-way colour,
     # from the outside inwards and no further than the band.
     edge = hard & ~cv2.erode(solid, _disc(band)).astype(bool)
     halo = edge & (mixed < 0.5) & (trust > 0.5)
     hard = _fill_notches(hard & ~(halo & _joined_to(halo, ~hard)))
-    # The border of what differs from the background lies a little outside the half-way colour.
+    # The border of what differs clearly from the background lies a little outside the half-way colour.
     closed = cv2.erode(hard.astype(np.uint8), np.ones((3, 3)))
-    solid = np.where(cv2.GaussianBlur(trust, (0, 0), 2.0) > 0.5, hard, closed).astype(np.float32)
+    loose = cv2.GaussianBlur(patterned.astype(np.float32), (0, 0), 2.0) > 0.5
+    solid = np.where(loose, closed, hard).astype(np.float32)
     solid = (cv2.GaussianBlur(solid, (0, 0), 1.5) > 0.5).astype(np.uint8)
 
     plain = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.8)
