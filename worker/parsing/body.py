@@ -36,7 +36,6 @@ class Body:
     face_centre: np.ndarray
     face_up: np.ndarray
     face_width: float
-    nose: np.ndarray
     neck: np.ndarray
     hips: np.ndarray
     shoulders: np.ndarray
@@ -105,7 +104,6 @@ def measure(pose: Pose, scale: float) -> Body:
         face_centre=face_centre,
         face_up=up,
         face_width=0.43 * head,
-        nose=nose,
         neck=neck,
         hips=hips,
         shoulders=shoulders,

@@ -545,6 +545,7 @@ def _at_full_size(shares: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     top, _, left, _ = box
     rows, columns, count = shares.shape
     full = np.zeros((HEIGHT, WIDTH, count), np.float32)
+    full[..., _C.OTHER] = 1  # specks of the mask that are no part of the person
     big = cv2.resize(shares, (_SHRINK * columns, _SHRINK * rows), interpolation=cv2.INTER_LINEAR)
     full[_SHRINK * top : _SHRINK * (top + rows), _SHRINK * left : _SHRINK * (left + columns)] = big
     return full
