@@ -198,7 +198,7 @@ def _openings(garment: np.ndarray, difference: np.ndarray, threshold: float, lab
             region.astype(np.uint8), _disc(2)
         )
         rim = float(np.median(difference[near_by > 0]))
-        if inside_depth[region].min() < 0.2 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
+        if inside_depth[region].min() < 0.14 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
             candidates.append(region)
     if len(candidates) <= 4:
         for region in candidates:

@@ -1,0 +1,159 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from worker.cloth.garment import BACKGROUND, prepare
+from worker.cloth.mask import segment
+from worker.demo import garments
+from worker.errors import GarmentMaskError
+
+SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
+REAL = ["01260_00", "01430_00", "02783_00", "06429_00", "08348_00", "11351_00"]
+
+
+def _overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
+    one, other = alpha >= 128, truth >= 128
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def _on(name: str, background: np.ndarray | tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn garment at half size on another background, and its exact mask."""
+    drawing = garments.drawing(name)
+    alpha = drawing.mask[..., None] / 255
+    picture = alpha * drawing.image + (1 - alpha) * np.asarray(background, float)
+    size = (384, 512)
+    return (
+        cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), size, interpolation=cv2.INTER_AREA),
+        cv2.resize(drawing.mask, size, interpolation=cv2.INTER_AREA),
+    )
+
+
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_garment_is_told_from_its_background(name: str) -> None:
+    path = SAMPLES / "cloth" / f"{name}.jpg"
+    if not path.exists():
+        pytest.skip("the VITON-HD samples are not here: they may not be part of the project")
+    picture = cv2.imread(str(path))
+    truth = cv2.imread(str(SAMPLES / "cloth-mask" / f"{name}.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    assert truth is not None
+    assert _overlap(segment(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), truth) > 0.98
+
+
+@pytest.mark.parametrize("name", garments.NAMES)
+def test_a_drawn_garment_is_told_from_white(name: str) -> None:
+    picture, truth = _on(name, (255, 255, 255))
+    alpha = segment(picture)
+    assert alpha.shape == truth.shape
+    assert alpha.dtype == np.uint8
+    assert _overlap(alpha, truth) > 0.98
+
+
+@pytest.mark.parametrize("colour", [(228, 190, 196), (150, 180, 210), (60, 62, 66)])
+def test_a_coloured_background(colour: tuple[int, int, int]) -> None:
+    picture, truth = _on("word_tee", colour)
+    assert _overlap(segment(_jpeg(picture, 90)), truth) > 0.96
+
+
+def test_a_background_that_darkens_across_the_picture() -> None:
+    slope = np.linspace(0.8, 1, 1024)[:, None, None] * np.array([238, 240, 241.0])
+    picture, truth = _on("tank", np.broadcast_to(slope, (1024, 768, 3)))
+    assert _overlap(segment(_jpeg(picture, 80)), truth) > 0.96
+
+
+def test_a_soft_shadow_is_not_garment() -> None:
+    mask = garments.drawing("word_tee").mask.astype(np.float32) / 255
+    moved = cv2.warpAffine(mask, np.array([[1, 0, 14], [0, 1, 22]], np.float64), (768, 1024))
+    shadow = cv2.GaussianBlur(moved, (0, 0), 18)[..., None]
+    picture, truth = _on("word_tee", (1 - 0.35 * shadow) * np.array([248, 247, 245.0]))
+    assert _overlap(segment(picture), truth) > 0.95
+
+
+def test_a_white_garment_on_white() -> None:
+    drawing = garments.drawing("long_sleeve")
+    light = drawing.image.astype(float).mean(-1)
+    white = 240 * light / np.percentile(light[drawing.mask == 255], 70)
+    alpha = drawing.mask / 255
+    picture = np.clip(alpha * white + (1 - alpha) * 255, 0, 255).astype(np.uint8)
+    found = segment(_jpeg(np.repeat(picture[..., None], 3, axis=2), 92))
+    assert _overlap(found, drawing.mask) > 0.97
+
+
+def test_a_hole_is_outside_and_a_print_of_the_backgrounds_colour_inside() -> None:
+    picture = np.full((512, 384, 3), 250, np.uint8)
+    cv2.rectangle(picture, (90, 80), (290, 430), (30, 60, 120), -1)
+    cv2.rectangle(picture, (100, 90), (112, 150), (250, 250, 250), -1)  # between a strap and the body
+    for column in range(5):
+        cv2.putText(picture, "A", (120 + 28 * column, 300), cv2.FONT_HERSHEY_DUPLEX, 1.2, (250, 250, 250), 5)
+    alpha = segment(picture)
+    assert alpha[120, 106] < 128
+    assert (alpha[250:310, 120:260] >= 128).all()
+
+
+def test_the_mask_of_a_large_photograph_has_its_size() -> None:
+    picture, truth = _on("tank", (255, 255, 255))
+    large = cv2.resize(picture, (1536, 2048), interpolation=cv2.INTER_CUBIC)
+    alpha = segment(large)
+    assert alpha.shape == (2048, 1536)
+    assert _overlap(cv2.resize(alpha, (384, 512), interpolation=cv2.INTER_AREA), truth) > 0.97
+
+
+@pytest.mark.parametrize("colour", [(246, 246, 246), (20, 90, 30)])
+def test_a_blank_picture_is_refused(colour: tuple[int, int, int]) -> None:
+    with pytest.raises(GarmentMaskError, match="No garment"):
+        segment(np.full((300, 200, 3), colour, np.uint8))
+
+
+def test_a_scene_is_refused() -> None:
+    coarse = np.random.default_rng(1).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    with pytest.raises(GarmentMaskError, match="plain"):
+        segment(cv2.resize(coarse, (360, 480), interpolation=cv2.INTER_CUBIC))
+
+
+def test_a_garment_that_runs_out_of_the_picture_is_refused() -> None:
+    picture = np.full((400, 300, 3), 245, np.uint8)
+    picture[60:, :] = (40, 60, 120)
+    picture[60:, :20] = picture[60:, -20:] = 245
+    picture[:, 20:-20] = (40, 60, 120)
+    with pytest.raises(GarmentMaskError, match="runs out"):
+        segment(picture)
+
+
+def test_a_garment_is_laid_out_on_the_canvas_without_stretching() -> None:
+    picture, truth = _on("long_sleeve", (150, 180, 210))
+    wide = cv2.copyMakeBorder(picture, 0, 0, 300, 100, cv2.BORDER_CONSTANT, value=(150, 180, 210))
+    garment = prepare(wide)
+    assert garment.image.shape == (1024, 768, 3)
+    assert garment.mask.shape == (1024, 768)
+    ys, xs = np.nonzero(garment.mask >= 128)
+    assert abs(xs.min() - 73) < 4
+    assert abs(xs.max() - 694) < 4
+    assert abs(ys.min() + ys.max() + 1 - 1024) < 4
+    expected = garment.frame.to_canvas(cv2.copyMakeBorder(truth, 0, 0, 300, 100, cv2.BORDER_CONSTANT))
+    assert _overlap(garment.mask, expected) > 0.97
+    assert (garment.image[garment.mask == 0] == BACKGROUND).all()
+
+
+def test_no_halo_of_the_photographs_background_is_left() -> None:
+    picture, _ = _on("word_tee", (40, 220, 60))  # a green that the garment has nowhere
+    garment = prepare(picture)
+    edge = garment.image[(garment.mask > 20) & (garment.mask < 235)].astype(float)
+    # The green itself exceeds the mean by 113.
+    assert np.percentile(edge[:, 1] - edge.mean(1), 99) < 40
+    assert np.median(edge[:, 1] - edge.mean(1)) < 5
+
+
+def test_a_garment_that_is_laid_out_already_stays_in_place() -> None:
+    garment = prepare(garments.draw("word_tee"))
+    assert (garment.frame.scale, garment.frame.left, garment.frame.top) == (1.0, 0.0, 0.0)
