@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     s3_secret_access_key: str | None = Field(
         None, repr=False, description="S3 secret key. Unset: boto3's own search."
     )
+    s3_public_url: str | None = Field(
+        None, description="Endpoint URL in presigned links, where customers reach the store by another name."
+    )
     input_bucket: str = Field("tryon-input", description="Bucket that person and garment keys name.")
     output_bucket: str = Field("tryon-output", description="Bucket of `artifacts/` and `results/`.")
     presign_s: int = Field(3600, ge=1, le=604800, description="Life of a presigned result URL, seconds.")

@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _engines: dict[int, Engine] = {}
+_patience_s: float | None = None
 
 
 class DatabaseUnavailableError(Exception):
@@ -48,6 +49,12 @@ def dispose() -> None:
     _engines.clear()
 
 
+def be_brief(seconds: float) -> None:
+    """Wait this long at most for a database that is away: for a person at a terminal, not for a worker."""
+    global _patience_s
+    _patience_s = seconds
+
+
 def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]:
     """Make a state transition of a function that takes a session: one transaction, committed at its end.
 
@@ -58,7 +65,8 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        deadline = time.monotonic() + settings().outage_patience_s
+        patience_s = settings().outage_patience_s if _patience_s is None else _patience_s
+        deadline = time.monotonic() + patience_s
         pause = 0.05
         while True:
             try:

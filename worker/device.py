@@ -1,5 +1,6 @@
 """Which devices GPU stages run on: said once in the log, never a silent change from CUDA to the processor."""
 
+import ctypes
 import logging
 import subprocess
 import sys
@@ -36,6 +37,12 @@ def choose(setting: str) -> list[str]:
 
 
 def _cuda_count() -> int:
+    try:
+        ctypes.CDLL(
+            "libcuda.so.1"
+        )  # without the driver PyTorch sees nothing, and asking it takes seconds
+    except OSError:
+        return 0
     # In a process of its own: a parent that has touched CUDA cannot fork children that use it.
     probe = subprocess.run(
         [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"],

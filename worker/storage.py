@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import boto3
@@ -101,8 +102,10 @@ class Storage:
 
     def presign_result(self, key: str, seconds: int) -> str:
         """Return a URL under which anyone may fetch the result for so many seconds."""
+        public = settings().s3_public_url
+        client = _client(replace(self.endpoint, endpoint_url=public)) if public else self.client
         with self._named(self.output_bucket, key):
-            return self.client.generate_presigned_url(
+            return client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.output_bucket, "Key": key}, ExpiresIn=seconds
             )
 

@@ -32,13 +32,13 @@ def _application() -> typer.Typer:
 
 def main() -> None:
     """Run the command, and end with the exit code that tells what kind of trouble there was."""
-    # A person at a terminal wants to hear soon that the database is away; a worker waits it out.
-    os.environ.setdefault("TRYON_OUTAGE_PATIENCE_S", "3")
     from db.jobs import UnknownJobError
-    from db.session import DatabaseUnavailableError
+    from db.session import DatabaseUnavailableError, be_brief
     from worker.embedded.process import ServerError
     from worker.errors import StorageError, TryonError
 
+    if "TRYON_OUTAGE_PATIENCE_S" not in os.environ:
+        be_brief(3)
     try:
         _application()()
     except (ConfigurationError, DatabaseUnavailableError, ServerError, StorageError) as error:

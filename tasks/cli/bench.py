@@ -120,13 +120,12 @@ def _print(measured: dict[str, Any]) -> None:
         run, compute, hit = (row[key] or {} for key in ("run_ms", "compute_ms", "cache_hit_ms"))
         cells = (row["runs"], run.get("p50"), run.get("p95"), compute.get("p50"), row["cache_hits"])
         table.add_row(name, *("" if cell is None else str(cell) for cell in (*cells, hit.get("p50"))))
-    out = Console()
-    out.print(table)
-    out.print(
+    Console().print(table)
+    typer.echo(
         f"{measured['jobs']} jobs in {measured['wall_s']} s: {measured['jobs_per_minute']} a minute, "
         f"{measured['failed']} failed {', '.join(measured['errors'])}"
     )
-    out.print(
+    typer.echo(
         f"Queue, database and storage: {100 * measured['overhead_of_wall']:.1f} % of the wall time of the "
         f"busiest queue ({measured['busiest_queue']}), {100 * measured['overhead_in_stages']:.1f} % of all "
         "stages' time"

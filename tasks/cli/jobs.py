@@ -70,7 +70,7 @@ def status(
     for job in newest:
         table.add_row(*(str(job[name] or "") for name in job))
     out.print(table)
-    out.print(", ".join(f"{number} {name}" for name, number in sorted(counted.items())) or "No jobs yet.")
+    typer.echo(", ".join(f"{number} {name}" for name, number in sorted(counted.items())) or "No jobs yet.")
 
 
 def result(
@@ -84,7 +84,7 @@ def result(
     record = jobs.status(job_id)
     if record["status"] != "succeeded":
         error = record["error"] or {"name": record["status"], "message": "it has no picture (yet)"}
-        err.print(f"Job {job_id} is {record['status']}: {error['name']}: {error['message']}", markup=False)
+        typer.echo(f"Job {job_id} is {record['status']}: {error['name']}: {error['message']}", err=True)
         raise typer.Exit(codes.JOB_FAILED)
     if url:
         print(storage().presign_result(record["result_key"], settings().presign_s))
@@ -98,7 +98,7 @@ def result(
 def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
     """Cancel a job that has not ended."""
     if not jobs.cancel(job_id):
-        err.print(f"Job {job_id} had already ended: {jobs.status(job_id)['status']}", markup=False)
+        typer.echo(f"Job {job_id} had already ended: {jobs.status(job_id)['status']}", err=True)
         raise typer.Exit(codes.JOB_FAILED)
     print(f"Job {job_id} is canceled")
 
@@ -155,7 +155,7 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(record))
         return
     place = f", place {record['queue_position']} in the queue" if record["queue_position"] else ""
-    out.print(f"Job {record['id']}: {record['status']}, {record['progress']} %{place}", markup=False)
+    typer.echo(f"Job {record['id']}: {record['status']}, {record['progress']} %{place}")
     table = Table("stage", "status", "attempt", "waited", "ran", "cache", "worker")
     for stage in record["stages"]:
         table.add_row(
@@ -170,17 +170,14 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
     out.print(table)
     for stage in record["stages"]:
         for warning in (stage["details"] or {}).get("warnings", []):
-            out.print(f"{stage['name']}: {warning}", markup=False)
+            typer.echo(f"{stage['name']}: {warning}")
     if record["error"]:
         error = record["error"]
         again = "; it may succeed when tried again" if error["retryable"] else ""
         about = f" ({error['input']})" if error["input"] else ""
-        out.print(
-            f"{error['name']} in {error['stage'] or 'the request'}{about}: {error['message']}{again}",
-            markup=False,
-        )
+        typer.echo(f"{error['name']} in {error['stage'] or 'the request'}{about}: {error['message']}{again}")
     if record["result_key"]:
-        out.print(f"Result: {record['result_key']}", markup=False)
+        typer.echo(f"Result: {record['result_key']}")
 
 
 def _milliseconds(value: float | None) -> str:

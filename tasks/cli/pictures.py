@@ -4,14 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from config.settings import settings
 from tasks.cli import codes
 from worker.request import TryonRequest
-
-out = Console()
-err = Console(stderr=True)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
 
@@ -33,7 +29,7 @@ def run(
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     if output.suffix.lower() not in kinds:
-        err.print(f"-o {output}: the name must end in {', '.join(kinds)}", markup=False)
+        typer.echo(f"-o {output}: the name must end in {', '.join(kinds)}", err=True)
         raise typer.Exit(codes.USER_ERROR)
     request = TryonRequest.parse(
         (str(person), str(cloth)),
@@ -47,14 +43,14 @@ def run(
             request.options(),
             models,
             names={"person": str(person), "cloth": str(cloth)},
-            report=lambda stage, ms: out.print(f"{stage:9} {ms:6.0f} ms"),
+            report=lambda stage, ms: typer.echo(f"{stage:9} {ms:6.0f} ms"),
         )
     finally:
         models.close()
     output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
     for warning in bundles["generate"]["details.json"]["warnings"]:
-        err.print(f"generate: {warning}", markup=False)
-    out.print(f"Result: {output}", markup=False)
+        typer.echo(f"generate: {warning}", err=True)
+    typer.echo(f"Result: {output}")
     if sheet is not None:
         _save_sheet(sheet, person.read_bytes(), bundles)
 
@@ -78,8 +74,8 @@ def demo(
 
     person_file = person.read_bytes() if person else people.astronaut()
     cloth_file = cloth.read_bytes() if cloth else encode_png(garments.draw(garments.NAMES[0]))
-    out.print(f"Person:  {person or 'Eileen Collins, NASA portrait, public domain (from scikit-image)'}")
-    out.print(f"Garment: {cloth or 'drawn by this project'}")
+    typer.echo(f"Person:  {person or 'Eileen Collins, NASA portrait, public domain (from scikit-image)'}")
+    typer.echo(f"Garment: {cloth or 'drawn by this project'}")
     folder = output or settings().data_dir / "demo"
     with running_system():
         from tasks import tryon
@@ -88,7 +84,7 @@ def demo(
             tryon.delay(_put(person_file, "person"), _put(cloth_file, "cloth"), seed=seed).id, quiet=False
         )
         for stage in record["stages"]:
-            out.print(f"{stage['name']:9} {note(stage)}")
+            typer.echo(f"{stage['name']:9} {note(stage)}")
         if record["status"] != "succeeded":
             show(record, as_json=False)
             raise typer.Exit(codes.JOB_FAILED)
@@ -97,7 +93,7 @@ def demo(
         result = store.get_result(record["result_key"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.png").write_bytes(result)
-    out.print(f"Result: {folder / 'result.png'}", markup=False)
+    typer.echo(f"Result: {folder / 'result.png'}")
     _save_sheet(folder / "sheet.png", person_file, bundles)
 
 
@@ -126,4 +122,4 @@ def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
         max_aspect=limits.max_aspect_ratio,
     )
     path.write_bytes(encode_png(contact_sheet(photo, bundles)))
-    out.print(f"Contact sheet: {path}", markup=False)
+    typer.echo(f"Contact sheet: {path}")

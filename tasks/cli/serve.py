@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -13,7 +13,6 @@ from config import queues
 from config.logs import set_up_logging
 from config.settings import ConfigurationError
 
-out = Console()
 err = Console(stderr=True)
 
 db = typer.Typer(help="The database.", no_args_is_help=True)
@@ -31,10 +30,10 @@ def up(
     set_up_logging()
     with Supervisor(cpu_processes=cpu_processes, flower_port=flower_port or None) as system:
         system.wait_ready()
-        out.print(f"Everything runs; data and logs are in {system.data_dir}", markup=False)
+        typer.echo(f"Everything runs; data and logs are in {system.data_dir}")
         if flower_port:
-            out.print(f"Dashboard: http://127.0.0.1:{flower_port}", markup=False)
-        out.print("Ask for a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
+            typer.echo(f"Dashboard: http://127.0.0.1:{flower_port}")
+        typer.echo("Ask for a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
         system.run()
 
 
@@ -44,10 +43,9 @@ def sweep() -> None:
     from worker.app import app
 
     set_up_logging()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    sweeper.run(app, stop)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        sweeper.run(app, threading.Event())
 
 
 @db.command("upgrade")
@@ -56,7 +54,7 @@ def upgrade() -> None:
     from db import migrate
 
     migrate.upgrade()
-    out.print(f"The tables are at revision {migrate.current()[0]}")
+    typer.echo(f"The tables are at revision {migrate.current()[0]}")
 
 
 @contextmanager
@@ -71,7 +69,7 @@ def running_system(*, quiet: bool = False) -> Iterator[None]:
         system.wait_ready()
         status.stop()
         if not quiet:
-            out.print(f"Servers and workers run; their logs are in {system.data_dir / 'logs'}", markup=False)
+            typer.echo(f"Servers and workers run; their logs are in {system.data_dir / 'logs'}")
         yield
 
 
