@@ -103,13 +103,13 @@ def _garment(lab: np.ndarray, background: np.ndarray, border: np.ndarray) -> np.
     near = difference < threshold
     # The background is what a small disc can roll over from the border: thin breaks in the outline do not
     # let it in. A pale garment's outline has wide breaks, and wants a larger disc.
-    outside = _roll_from_border(near, _pixels(lab, 0.004))
+    outside = _roll_from_border(near, _pixels(lab, 0.002))
     pale = np.count_nonzero(~outside & near) > 0.2 * np.count_nonzero(~outside)
     if pale:
         outside = _roll_from_border(near, _pixels(lab, 0.008))
     else:
         # What the disc was too thick for (an armpit's corner, between two straps) is background by colour.
-        outside |= near & _joined_to(near, outside) & (_depth(outside) <= _pixels(lab, 0.008))
+        outside |= near & _joined_to(near, outside) & (_depth(outside) <= _pixels(lab, 0.02))
         outside |= _openings(~outside, difference, threshold, lab)
     garment = ~outside
     # A shadow is a broad thing: what a small disc does not fit into is a stripe or an outline's blur.
@@ -198,7 +198,7 @@ def _openings(garment: np.ndarray, difference: np.ndarray, threshold: float, lab
             region.astype(np.uint8), _disc(2)
         )
         rim = float(np.median(difference[near_by > 0]))
-        if inside_depth[region].min() < 0.14 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
+        if inside_depth[region].min() < 0.18 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
             candidates.append(region)
     if len(candidates) <= 4:
         for region in candidates:
@@ -226,7 +226,7 @@ def _clean(garment: np.ndarray, lab: np.ndarray) -> np.ndarray:
 
 def _fill_notches(hard: np.ndarray) -> np.ndarray:
     """Close what is too thin and too small to be an opening: pale stripes that end at the outline."""
-    reach = max(2, round(0.005 * max(hard.shape)))
+    reach = max(2, round(0.003 * max(hard.shape)))
     closed = cv2.morphologyEx(hard.astype(np.uint8), cv2.MORPH_CLOSE, _disc(reach)).astype(bool)
     notches = (closed & ~hard).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(notches, connectivity=4)
@@ -242,7 +242,7 @@ def _soften(image: np.ndarray, hard: np.ndarray, background: np.ndarray) -> tupl
     few pixels further in and the background's: α = (I−B)·(F−B) / |F−B|².
     """
     photo = image.astype(np.float32)
-    band = max(3, round(0.005 * max(hard.shape)))
+    band = max(3, round(0.007 * max(hard.shape)))
     solid = hard.astype(np.uint8)
     near, spread = _colour_inside(photo, solid, band)
     toward = near - background
