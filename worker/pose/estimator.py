@@ -130,7 +130,7 @@ class PoseEstimator:
         )
         # Two masks of the one person and one of any person.
         likely = (2 * found.mask + self._silhouette(canvas)) / 3
-        mask = refine(likely, canvas, frame)
+        mask = refine(likely, canvas, frame, found.landmarks)
         return PersonPose(frame, pose, found.landmarks, mask)
 
     def _find(self, canvas: np.ndarray) -> list[_Find]:
