@@ -15,6 +15,7 @@ from worker.geometric import paste_back, try_on
 from worker.imaging import decode
 from worker.parsing import landmark
 from worker.pipeline import StageInput
+from worker.pose.estimator import FILL
 from worker.pose.formats import from_openpose_json, to_openpose_json
 from worker.pose.render import render
 
@@ -45,7 +46,9 @@ def parse(given: StageInput) -> Bundle:
     frame = Frame(**posed["frame.json"])
     with _blaming(given, "person"):
         labels = landmark.parse(
-            frame.to_canvas(_photo(given)), from_openpose_json(posed["pose.json"]), posed["mask.png"]
+            frame.to_canvas(_photo(given), fill=FILL),
+            from_openpose_json(posed["pose.json"]),
+            posed["mask.png"],
         )
     return {"parse.png": labels, "details.json": {"parser": "landmark"}}
 
@@ -55,7 +58,7 @@ def generate(given: StageInput) -> Bundle:
     posed, parsed, cut = (given.artifacts[name] for name in ("pose", "parse", "cloth"))
     photo = _photo(given)
     frame = Frame(**posed["frame.json"])
-    canvas = frame.to_canvas(photo)
+    canvas = frame.to_canvas(photo, fill=FILL)
     person = from_openpose_json(posed["pose.json"])
     garment = Garment(cut["cloth.png"], cut["mask.png"], Frame(**cut["frame.json"]))
     worn = try_on(canvas, person, parsed["parse.png"], posed["mask.png"], garment, seed=given.options["seed"])

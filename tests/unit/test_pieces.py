@@ -1,0 +1,104 @@
+"""The small pieces everything stands on: frames, bundles, errors, requests, the pipeline's table."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from worker import pipeline
+from worker.bundle import pack, unpack
+from worker.errors import ERRORS, InternalError, NoPersonError, from_record
+from worker.frame import HEIGHT, WIDTH, Frame
+from worker.request import TryonRequest
+
+
+def dots(height, width, *points):
+    image = np.zeros((height, width), np.uint8)
+    for x, y in points:
+        image[y - 3 : y + 4, x - 3 : x + 4] = 255
+    return image
+
+
+def centre(image):
+    ys, xs = np.nonzero(image > 100)
+    return np.array([xs.mean() + 0.5, ys.mean() + 0.5])
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1024, 768), (500, 1000), (2000, 900), (4000, 3000), (300, 200)]
+)
+def test_a_frame_moves_pixels_and_points_alike_and_stretches_nothing(height, width):
+    frame = Frame.letterbox(width, height)
+    point = (width // 3, height // 4)
+    photo = dots(height, width, point)
+    on_canvas = frame.to_canvas(photo)
+    assert on_canvas.shape == (HEIGHT, WIDTH)
+    seen = np.array(point) + 0.5
+    assert np.abs(frame.points_to_canvas(seen) - centre(on_canvas)).max() < 1
+    assert np.abs(frame.points_to_photo(frame.points_to_canvas(seen)) - seen).max() < 1e-9
+    back = frame.to_photo(on_canvas)
+    assert back.shape == photo.shape
+    assert np.abs(centre(back) - seen).max() < 1.5
+
+
+def test_a_picture_of_the_canvas_size_is_left_as_it_is():
+    photo = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    frame = Frame.letterbox(WIDTH, HEIGHT)
+    assert (frame.to_canvas(photo) == photo).all()
+    assert (frame.to_photo(photo) == photo).all()
+
+
+def test_a_bundle_comes_back_and_equal_bundles_are_equal_bytes():
+    picture = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    bundle = {"b.json": {"x": [1, 2.5], "a": None}, "a.png": picture, "m.png": picture[..., 0].copy()}
+    data = pack(bundle)
+    assert data == pack(dict(reversed(bundle.items())))
+    back = unpack(data)
+    assert (back["a.png"] == picture).all()
+    assert (back["m.png"] == picture[..., 0]).all()
+    assert back["b.json"] == bundle["b.json"]
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:-40], lambda d: b"", lambda d: d.replace(b"PNG", b"GNP")])
+def test_a_damaged_bundle_is_named(damage):
+    data = pack({"a.png": np.zeros((8, 8), np.uint8)})
+    with pytest.raises(InternalError, match="damaged"):
+        unpack(damage(data))
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_survives_its_record_and_a_pickle(name):
+    error = ERRORS[name]("what to do", input="people/a.jpg", stage="pose")
+    for back in (from_record(error.record()), pickle.loads(pickle.dumps(error))):
+        assert type(back) is ERRORS[name]
+        assert back.record() == error.record()
+
+
+def test_an_error_of_a_newer_version_is_an_internal_error():
+    record = NoPersonError("nobody").record() | {"name": "FromTheFutureError"}
+    assert isinstance(from_record(record), InternalError)
+
+
+def key(**changes):
+    row = pipeline.stage("generate")
+    options = TryonRequest(person_key="a", cloth_key="b", **changes.pop("options", {})).options()
+    sources = {"person": changes.pop("person", b"photo")}
+    artifacts = {need: f"artifacts/{need}/0" for need in row.needs} | changes
+    return pipeline.artifact_key(row, sources, artifacts, pipeline.selected(row, options))
+
+
+def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else():
+    assert key() == key()
+    assert key(options={"output_format": "jpeg", "priority": 9}) == key(), "neither changes the picture"
+    assert key(options={"engine": "geometric"}) == key(), "it is what auto means"
+    different = {key(), key(person=b"other"), key(cloth="artifacts/cloth/1"), key(options={"seed": 1})}
+    assert len(different) == 4
+    assert key().startswith("artifacts/generate/")
+
+
+def test_the_table_only_points_back():
+    seen = set()
+    for row in pipeline.STAGES:
+        assert set(row.needs) | set(row.after) <= seen
+        assert callable(pipeline.function(row))
+        seen.add(row.name)
