@@ -38,9 +38,7 @@ def choose(setting: str) -> list[str]:
 
 def _cuda_count() -> int:
     try:
-        ctypes.CDLL(
-            "libcuda.so.1"
-        )  # without the driver PyTorch sees nothing, and asking it takes seconds
+        ctypes.CDLL("libcuda.so.1")  # without the driver PyTorch sees nothing, and asking it takes seconds
     except OSError:
         return 0
     # In a process of its own: a parent that has touched CUDA cannot fork children that use it.
