@@ -1,5 +1,8 @@
 """A job through broker, workers, database and object store, with stand-in stages."""
 
+import os
+import subprocess
+import sys
 from io import BytesIO
 
 import numpy as np
@@ -15,7 +18,7 @@ from tasks import tryon
 from tests.support import quick
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerProcess, ended
+from tests.support.workers import ROOT, WorkerProcess, ended
 from worker import pipeline
 from worker.app import app
 from worker.errors import InputValidationError, NoPersonError, StorageError
@@ -145,6 +148,16 @@ def test_a_fault_that_stays_fails_by_name_within_bounds(request, sweeping):
     assert jobs.status(handle.id)["attempt"] == settings().max_attempts
 
 
+@pytest.mark.parametrize(
+    ("raised", "named"), [("MemoryError", "OutOfMemoryError"), ("ZeroDivisionError", "InternalError")]
+)
+def test_an_unnamed_fault_gets_a_name(request, sweeping, raised, named):
+    keys, _ = put(request, person=f"raise {raised}")
+    record = ended(tryon.delay(*keys).id)
+    assert (record["error"]["name"], record["error"]["stage"]) == (named, "pose")
+    assert "as the test asked" in record["error"]["message"]
+
+
 def test_one_garment_on_many_people_is_cut_out_once(request, sweeping):
     keys, _ = put(request)
     people = [f"people/{request.node.name}-{number}" for number in range(12)]
@@ -181,3 +194,24 @@ def test_a_job_whose_message_was_lost_runs_all_the_same(request, sweeping):
     keys, _ = put(request)
     submit_unsent("unsent", keys)
     assert ended("unsent")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"TRYON_DEVICE": "cuda:99", "TRYON_DATA_DIR": str(ROOT / ".tryon")}, "TRYON_DEVICE=cuda:99"),
+        ({"TRYON_DATA_DIR": "/nonexistent"}, "tryon weights fetch"),
+    ],
+)
+def test_a_worker_without_what_it_needs_does_not_start(environment, says):
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "cpu,gpu"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == os.EX_CONFIG
+    assert says in done.stderr

@@ -34,7 +34,7 @@ CASES = [
 @pytest.fixture(autouse=True)
 def _clean(database, sweeping):
     storage().ensure_buckets()
-    for left in (*settings().data_dir.glob("runs-*"), *settings().data_dir.glob("*-held")):
+    for left in settings().data_dir.glob("runs-*"):
         left.unlink()
 
 
@@ -90,6 +90,14 @@ def test_a_job_that_kills_its_worker_every_time_fails_alone(request, start, tmp_
     tokens.write_text("")
     other, contents = put(request, suffix="-other")
     assert_right(ended(tryon.delay(*other).id), contents)
+
+
+def test_a_stage_that_does_not_end_is_ended(request, start):
+    start(TRYON_STAGE_TIMEOUT_S="1")
+    keys, _ = put(request, person="hold forever-held")
+    record = ended(tryon.delay(*keys).id)
+    assert (record["status"], record["error"]["name"]) == ("failed", "JobTimeoutError")
+    assert record["attempt"] == settings().max_attempts
 
 
 def test_a_broker_that_forgets_everything_loses_no_job(request, servers, start):

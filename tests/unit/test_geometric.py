@@ -1,0 +1,149 @@
+"""The geometric engine: splines, folds, and the picture on a real person where one is at hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worker.cloth.garment import Garment, prepare
+from worker.errors import PoseError, SynthesisError
+from worker.frame import HEIGHT, WIDTH
+from worker.geometric import TryOn, try_on
+from worker.geometric.paint import diffuse, mirrored
+from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
+from worker.maps import Part, Pose
+
+Person = tuple[np.ndarray, Pose, np.ndarray, np.ndarray]
+SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
+
+
+def _points(seed: int, n: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(50, 700, (n, 2))
+
+
+def test_a_spline_takes_its_points_to_their_targets() -> None:
+    source, target = _points(0), _points(1)
+    assert ThinPlateSpline(source, target)(source) == pytest.approx(target, abs=1e-6)
+
+
+@pytest.mark.parametrize("slack", [0.0, 1e-3])
+def test_an_affine_map_is_reproduced_everywhere(slack: float) -> None:
+    source, anywhere = _points(2), _points(3, 50)
+    matrix, shift = np.array([[1.2, 0.3], [-0.2, 0.8]]), np.array([40.0, -7.0])
+    spline = ThinPlateSpline(source, source @ matrix.T + shift, slack=slack)
+    assert spline(anywhere) == pytest.approx(anywhere @ matrix.T + shift, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [5.0, 5.0]]),
+        np.array([[0.0, 0], [0, 0], [9, 1], [4, 7]]),
+    ],
+    ids=["on one line", "two at one place"],
+)
+def test_points_that_determine_no_spline_are_refused(source: np.ndarray) -> None:
+    with pytest.raises(SynthesisError):
+        ThinPlateSpline(source, source)
+
+
+def test_a_sampling_map_of_the_identity_is_every_pixels_own_place() -> None:
+    corners = np.array([[0.0, 0.0], [WIDTH, 0.0], [0.0, HEIGHT], [WIDTH, HEIGHT], [300.0, 400.0]])
+    positions = sampling_map(ThinPlateSpline(corners, corners), (100, 200, 333, 407))
+    x, y = np.meshgrid(np.arange(100, 333), np.arange(200, 407))
+    assert positions == pytest.approx(np.stack([x, y], -1).astype(float), abs=1e-2)
+
+
+def test_a_map_that_turns_over_is_refused() -> None:
+    x, y = np.meshgrid(np.arange(200.0), np.arange(200.0))
+    straight = np.stack([x, y], -1).astype(np.float32)
+    folded = np.stack([np.abs(x - 100), y], -1).astype(np.float32)
+    everywhere = np.ones((200, 200), bool)
+    assert folded_share(straight, everywhere) == 0
+    assert folded_share(folded, everywhere) == pytest.approx(0.5, abs=0.05)
+    refuse_folds(straight, everywhere, "trunk")
+    with pytest.raises(SynthesisError, match="fold"):
+        refuse_folds(folded, everywhere, "trunk")
+    # A fold where nothing is drawn does no harm.
+    refuse_folds(folded, x > 110, "trunk")
+
+
+def test_a_smooth_fill_keeps_what_is_known_and_meets_a_ramp() -> None:
+    ramp = np.repeat(np.linspace(0, 200, 256, dtype=np.float32)[None, :, None], 128, 0)
+    known = np.ones((128, 256), bool)
+    known[30:90, 100:160] = False
+    filled = diffuse(np.where(known[..., None], ramp, 0), known)
+    assert filled[known] == pytest.approx(ramp[known], abs=1e-3)
+    assert np.abs(filled - ramp).max() < 30
+
+
+def test_a_mirrored_fill_repeats_what_is_beside_the_edge() -> None:
+    image = np.zeros((20, 40, 1), np.uint8)
+    image[:, :20, 0] = np.arange(20)
+    inside = np.zeros((20, 40), bool)
+    inside[:, :20] = True
+    filled = mirrored(image, inside)
+    assert np.array_equal(filled[10, 20:30, 0], np.arange(18, 8, -1))
+
+
+@pytest.fixture(scope="module")
+def person(self) -> Person:
+    if not SAMPLES.is_dir():
+        pytest.skip(f"the sample photographs are not at {SAMPLES}: their licence keeps them out of here")
+    image = np.array(Image.open(SAMPLES / "image" / "03615_00.jpg").convert("RGB"))
+    parse = np.array(Image.open(SAMPLES / "image-parse" / "03615_00.png"))
+    found = json.loads((SAMPLES / "openpose-json" / "03615_00_keypoints.json").read_text())["people"][0]
+    body = np.array(found["pose_keypoints_2d"], np.float32).reshape(25, 3)
+    none = np.zeros((21, 3), np.float32)
+    return image, Pose(body, none, none), parse, ((parse > 0) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def garment(self) -> Garment:
+    return prepare(np.array(Image.open(SAMPLES / "cloth" / "01430_00.jpg").convert("RGB")))
+
+
+@pytest.fixture(scope="module")
+def worn(person: Person, garment: Garment) -> TryOn:
+    return try_on(*person, garment, seed=1)
+
+
+def test_outside_the_region_the_picture_is_the_photograph(person: Person, worn: TryOn) -> None:
+    still = worn.region == 0
+    assert still.any()
+    assert np.array_equal(worn.image[still], person[0][still])
+
+
+def test_the_same_seed_gives_the_same_bytes(person: Person, garment: Garment, worn: TryOn) -> None:
+    again = try_on(*person, garment, seed=1)
+    assert np.array_equal(again.image, worn.image)
+    assert np.array_equal(again.region, worn.region)
+
+
+def test_the_chest_wears_the_garment_and_the_head_is_untouched(person: Person, worn: TryOn) -> None:
+    image, _, parse, _ = person
+    red = worn.image[560:640, 330:440].reshape(-1, 3).astype(int)
+    assert np.median(red[:, 0] - red[:, 1]) > 120
+    face = parse == Part.FACE
+    assert np.mean(np.abs(worn.image[face].astype(int) - image[face])) < 2
+
+
+def test_none_of_the_white_old_garment_is_left(person: Person, worn: TryOn) -> None:
+    image, _, parse, _ = person
+    changed = np.abs(worn.image.astype(int) - image).max(2) > 12
+    assert np.mean(changed[parse == Part.UPPER_CLOTHES]) > 0.93
+
+
+def test_the_warped_garment_is_on_grey_where_its_mask_is_empty(worn: TryOn) -> None:
+    assert (worn.warped[worn.warped_mask == 0] == 246).all()
+    assert np.mean(worn.warped_mask > 128) > 0.08
+
+
+def test_a_person_without_a_shoulder_is_refused(person: Person, garment: Garment) -> None:
+    image, pose, parse, mask = person
+    body = pose.body.copy()
+    body[2] = 0
+    with pytest.raises(PoseError, match="shoulder"):
+        try_on(image, Pose(body, pose.left_hand, pose.right_hand), parse, mask, garment, seed=1)
