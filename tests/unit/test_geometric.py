@@ -89,7 +89,7 @@ def test_a_mirrored_fill_repeats_what_is_beside_the_edge() -> None:
 
 
 @pytest.fixture(scope="module")
-def person(self) -> Person:
+def person() -> Person:
     if not SAMPLES.is_dir():
         pytest.skip(f"the sample photographs are not at {SAMPLES}: their licence keeps them out of here")
     image = np.array(Image.open(SAMPLES / "image" / "03615_00.jpg").convert("RGB"))
@@ -101,7 +101,7 @@ def person(self) -> Person:
 
 
 @pytest.fixture(scope="module")
-def garment(self) -> Garment:
+def garment() -> Garment:
     return prepare(np.array(Image.open(SAMPLES / "cloth" / "01430_00.jpg").convert("RGB")))
 
 

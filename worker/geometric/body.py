@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from worker.errors import PoseError
 from worker.maps import Body25 as J
@@ -30,8 +31,10 @@ class Arm:
         normal: float64 (n, 2), unit vectors across the arm, away from the body.
         at: float64 (n,), 0 at the shoulder, 1 at the elbow, 2 at the wrist.
         outer, inner: float64 (n,), how far silhouette (sleeve included) reaches from the centre, pixels.
-        skin: float64 (n,), half the width of the bare arm, pixels.
-        hidden: whether the forearm is not seen, so that the band ends at the elbow.
+        skin: float64 (n,), half the width of the bare arm by a body's proportions, pixels.
+        bare_outer, bare_inner: float64 (n,), how far the arm itself reaches: as seen where it is bare, and
+            continued from there under a sleeve.
+        hidden: whether the forearm is behind the body, so that the band ends at the elbow.
     """
 
     centre: np.ndarray
@@ -40,6 +43,8 @@ class Arm:
     outer: np.ndarray
     inner: np.ndarray
     skin: np.ndarray
+    bare_outer: np.ndarray
+    bare_inner: np.ndarray
     hidden: bool
 
     @property
@@ -48,15 +53,40 @@ class Arm:
         steps = np.linalg.norm(np.diff(self.centre, axis=0), axis=1)
         return np.concatenate([[0.0], np.cumsum(steps)])
 
-    def band(self, shape: tuple[int, int], *, skin: bool, first: float = 0.0, last: float = 2.0) -> np.ndarray:
+    def _beyond(self) -> "Arm":
+        """Return the arm with the wrist's root of the hand, which a cuff may have hidden."""
+        if self.hidden:
+            return self
+        step = self.centre[-1] - self.centre[-2]
+        step /= max(float(np.linalg.norm(step)), 1e-6)
+        more = self.skin[-1] * np.array([0.6, 1.2, 1.8])
+
+        def longer(widths: np.ndarray) -> np.ndarray:
+            return np.concatenate([widths, np.repeat(widths[-1:], 3)])
+
+        return Arm(
+            np.vstack([self.centre, self.centre[-1] + step * more[:, None]]),
+            np.vstack([self.normal, np.repeat(self.normal[-1:], 3, 0)]),
+            np.concatenate([self.at, [2.0, 2.0, 2.0]]),
+            longer(self.outer),
+            longer(self.inner),
+            longer(self.skin),
+            longer(self.bare_outer),
+            longer(self.bare_inner),
+            self.hidden,
+        )
+
+    def band(
+        self, shape: tuple[int, int], *, skin: bool, first: float = 0.0, last: float = 2.0
+    ) -> np.ndarray:
         """Return the arm's area between two places `at`, uint8 {0, 255} of the shape."""
-        keep = (self.at >= first) & (self.at <= last)
-        out = np.minimum(self.outer, self.skin) if skin else self.outer
-        into = np.minimum(self.inner, self.skin) if skin else self.inner
+        arm = self._beyond() if skin and last >= 2.0 else self
+        keep = (arm.at >= first) & (arm.at <= last)
+        out, into = (arm.bare_outer, arm.bare_inner) if skin else (arm.outer, arm.inner)
         edge = np.concatenate(
             [
-                (self.centre + self.normal * out[:, None])[keep],
-                (self.centre - self.normal * into[:, None])[keep][::-1],
+                (arm.centre + arm.normal * out[:, None])[keep],
+                (arm.centre - arm.normal * into[:, None])[keep][::-1],
             ]
         )
         area = np.zeros(shape, np.uint8)
@@ -118,7 +148,13 @@ def measure(pose: Pose, parse: np.ndarray, person: np.ndarray) -> Body:
     solid = (person >= 128) | (parse > 0)
     cloth = np.isin(parse, CLOTHES)
     arms = {
-        side: _arm([pose.xy(j).astype(float) if pose.seen(j) else None for j in joint[side]], size, side, parse, solid)
+        side: _arm(
+            [pose.xy(j).astype(float) if pose.seen(j) else None for j in joint[side]],
+            size,
+            side,
+            parse,
+            solid,
+        )
         for side in SIDES
     }
     trunk = cloth | np.isin(parse, (Part.NECK, Part.SCARF, Part.LEFT_ARM, Part.RIGHT_ARM))
@@ -187,6 +223,11 @@ def _arm(
     normal = turn * np.column_stack([-tangent[:, 1], tangent[:, 0]])
     expected = size * np.interp(places, _ARM_AT, _ARM_HALF)
 
+    # A wrist that is missing is behind the body unless the picture's edge cuts the arm.
+    height, width = parse.shape
+    edge = 0.12 * width
+    inside = edge < elbow[0] < width - edge and elbow[1] < height - edge
+    hidden = wrist is None and inside
     # The outer side is seen against the background almost always, the inner one only beside the trunk.
     own = np.isin(parse, (*CLOTHES, Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
     outer = np.array([_edge(p, n, own, solid, e) for p, n, e in zip(c, normal, expected, strict=True)])
@@ -195,7 +236,32 @@ def _arm(
     inner = np.where(np.isnan(inner), 2 * expected - outer, inner)
     outer = np.clip(outer, 0.45 * expected, 1.7 * expected)
     inner = np.clip(inner, 0.45 * expected, 1.7 * expected)
-    return Arm(c, normal, places, _smooth(_median(outer), 1.5), _smooth(_median(inner), 1.5), expected, wrist is None)
+    outer, inner = _smooth(_median(outer), 1.5), _smooth(_median(inner), 1.5)
+    at_pixel = np.clip(c.astype(int), 0, [width - 1, height - 1])
+    shown = np.isin(parse[at_pixel[:, 1], at_pixel[:, 0]], (Part.LEFT_ARM, Part.RIGHT_ARM))
+    bare_outer, bare_inner = _bare(outer, inner, expected, shown)
+    return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden)
+
+
+def _bare(
+    outer: np.ndarray, inner: np.ndarray, expected: np.ndarray, shown: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the arm itself reaches on both sides, from where it is shown and proportions."""
+    n = len(outer)
+    # Under a sleeve the arm lies in its middle and is no wider.
+    middle, half = (outer - inner) / 2, np.minimum((outer + inner) / 2, expected)
+    shown = shown & (np.arange(n) > 0.2 * n)
+    if shown.sum() >= 3:
+        first = int(np.argmax(shown))
+        ends = slice(first, first + 4)
+        ratio = float(np.clip(np.median((outer + inner)[ends] / 2 / expected[ends]), 0.7, 1.3))
+        offset = float(np.median(middle[ends]))
+        # The arm goes on from where it comes out of the sleeve; at the shoulder the sleeve tells.
+        t = np.clip(np.arange(n) / max(first, 1), 0, 1)
+        half = np.where(shown, (outer + inner) / 2, expected * (1 + (ratio - 1) * t))
+        middle = np.where(shown, middle, middle * (1 - t) + offset * t)
+        half, middle = _smooth(half, 1.0), _smooth(middle, 1.0)
+    return np.minimum(middle + half, outer), np.minimum(half - middle, inner)
 
 
 def _edge(
@@ -228,7 +294,7 @@ def _side(
     rows = np.arange(height)
     t = (rows - neck[1]) / max(hips[1] - neck[1], 1.0)
     middle = neck[0] + (hips[0] - neck[0]) * np.clip(t, 0.0, 1.3)
-    # The shoulders' middle may lie aside of the hips': the expected side goes from below the joint to the hip.
+    # The expected side goes from below the shoulder joint to the hip.
     at_chest, at_waist, at_hip = abs(shoulder[0] - neck[0]) * 0.93, 0.385 * size, 0.50 * size
     expected = np.interp(t, (0.3, 0.72, 1.05), (at_chest, at_waist, at_hip))
 
@@ -256,17 +322,13 @@ def _side(
     # Rows that show no side take the measured ones' ratio to the expected.
     ratio = np.interp(rows, rows[seen], found[seen] / expected[seen])
     ratio = cv2.medianBlur(ratio.astype(np.float32)[:, None].repeat(3, 1), 5)[:, 1]
-    ratio = cv2.GaussianBlur(ratio[:, None], (1, 0), 0, sigmaY=7)[:, 0] if False else _smooth(ratio, 7.0)
+    ratio = _smooth(ratio, 7.0)
     return np.asarray(middle + sign * expected * np.clip(ratio, 0.7, 1.5))
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
-
     return np.asarray(gaussian_filter1d(values.astype(float), sigma, axis=0, mode="nearest"))
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import median_filter
-
     return np.asarray(median_filter(values, 5, mode="nearest"))

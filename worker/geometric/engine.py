@@ -7,8 +7,9 @@ import numpy as np
 
 from worker.cloth.garment import BACKGROUND, Garment
 from worker.cloth.landmarks import find
+from worker.frame import HEIGHT, WIDTH
 from worker.geometric import body as bodies
-from worker.geometric import shade, uncover
+from worker.geometric import fit, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
 from worker.geometric.place import Match, place
@@ -73,9 +74,18 @@ def try_on(
 
     trunk = _bend(pattern.colour, pattern.trunk, placement.trunk, "trunk")
     sleeves = {
-        side: _bend(pattern.colour, pattern.sleeves[side].alpha, match, "sleeve")
+        side: _bend(pattern.colour, pattern.sleeves[side].alpha, match, "sleeve", _upper_arm(body, side))
         for side, match in placement.sleeves.items()
     }
+    bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    covers = {side: layer.alpha for side, layer in sleeves.items()}
+    reached = fit.rims(trunk.alpha, covers, cloth, bare, body, placement)
+    for name, layer in {"trunk": trunk, **sleeves}.items():
+        layer.alpha = np.maximum(layer.alpha, _soft((layer.alpha > 0.5) | reached[name]))
+    for layer in sleeves.values():
+        # Under the seam the trunk goes on, so that nothing shows through two soft edges.
+        joint = fit.near(trunk.alpha, 12) & fit.near(layer.alpha, 6)
+        trunk.alpha = np.maximum(trunk.alpha, _soft(joint | (trunk.alpha > 0.5)))
     base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, rng)
 
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.
@@ -92,11 +102,11 @@ def try_on(
         garment_alpha = np.maximum(garment_alpha, layer.alpha)
     head = _head(parse)
     hands = _hands(parse, body, placement.cuff)
-    keep = np.maximum(head, hands)
-    _lay(picture, image_rgb.astype(np.float32), keep)
-    garment_alpha *= 1 - keep
+    _lay(picture, base, hands)
+    _lay(picture, image_rgb.astype(np.float32), head)
+    garment_alpha *= (1 - hands) * (1 - head)
 
-    region = np.maximum(garment_alpha, cv2.GaussianBlur(taken.astype(np.float32), (0, 0), 1.0) * (1 - keep))
+    region = np.maximum(garment_alpha, cv2.GaussianBlur(taken.astype(np.float32), (0, 0), 1.0) * (1 - head))
     region = np.where(region < 1 / 255, 0, region)
     out = np.clip(np.round(picture), 0, 255).astype(np.uint8)
     region8 = np.round(region * 255).astype(np.uint8)
@@ -116,8 +126,21 @@ def try_on(
     )
 
 
-def _bend(colour: np.ndarray, alpha: np.ndarray, match: Match, part: str) -> Layer:
-    """Return a part of the garment bent so that its points lie where the body has them."""
+def _upper_arm(body: bodies.Body, side: str) -> np.ndarray | None:
+    """Return where a sleeve may be seen whose forearm is behind the body, bool; None for any other."""
+    arm = body.arms[side]
+    if arm is None or not arm.hidden:
+        return None
+    return fit.near(arm.band((HEIGHT, WIDTH), skin=False) / 255, 6)
+
+
+def _bend(
+    colour: np.ndarray, alpha: np.ndarray, match: Match, part: str, within: np.ndarray | None = None
+) -> Layer:
+    """Return a part of the garment bent so that its points lie where the body has them.
+
+    Raises SynthesisError when it would fold over itself where it is seen.
+    """
     height, width = alpha.shape
     spline = ThinPlateSpline(match.body, match.garment, slack=1e-3)
     margin = 40
@@ -131,6 +154,8 @@ def _bend(colour: np.ndarray, alpha: np.ndarray, match: Match, part: str) -> Lay
     positions = sampling_map(spline, (x0, y0, x1, y1))
     px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
     share = cv2.remap(alpha, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    if within is not None:
+        share *= _soft(within[y0:y1, x0:x1])
     refuse_folds(positions, share > 0.5, part)
     drawn = cv2.remap(colour, px, py, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     layer.colour[y0:y1, x0:x1] = drawn
@@ -158,7 +183,7 @@ def _front_arms(
     area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
     for side in SIDES:
         arm = body.arms[side]
-        if arm is not None:
+        if arm is not None and not arm.hidden:
             area |= taken & (arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0)
     return _soft(area)
 

@@ -6,7 +6,9 @@ import numpy as np
 from worker.frame import Frame
 
 
-def paste_back(photo_rgb: np.ndarray, frame: Frame, result_canvas: np.ndarray, region: np.ndarray) -> np.ndarray:
+def paste_back(
+    photo_rgb: np.ndarray, frame: Frame, result_canvas: np.ndarray, region: np.ndarray
+) -> np.ndarray:
     """Return the photograph with the changed region pasted in, RGB uint8 (h, w, 3).
 
     Args:
@@ -18,13 +20,32 @@ def paste_back(photo_rgb: np.ndarray, frame: Frame, result_canvas: np.ndarray, r
     Every photograph pixel whose region is 0 keeps its exact value. Where the canvas is larger than the
     photograph it is shrunk by area, where it is smaller it is enlarged by cubic interpolation.
     """
-    interpolation = cv2.INTER_AREA if frame.scale > 1 else cv2.INTER_CUBIC
-    drawn = frame.to_photo(result_canvas, interpolation=interpolation)
-    # Alpha by straight lines: a cubic overshoots and would touch pixels beyond the region.
-    alpha = frame.to_photo(region, interpolation=cv2.INTER_AREA if frame.scale > 1 else cv2.INTER_LINEAR)
+    if frame.scale > 1:
+        # warpAffine has no area filter: shrink by it first, then only place.
+        drawn, alpha = _shrunk(result_canvas, frame), _shrunk(region, frame)
+    else:
+        drawn = frame.to_photo(result_canvas, interpolation=cv2.INTER_CUBIC)
+        # Alpha by straight lines: a cubic overshoots and would touch pixels beyond the region.
+        alpha = frame.to_photo(region, interpolation=cv2.INTER_LINEAR)
     changed = alpha > 0
     share = alpha[changed].astype(np.float32)[:, None] / 255
     out = photo_rgb.copy()
     mixed = share * drawn[changed] + (1 - share) * photo_rgb[changed]
     out[changed] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
     return out
+
+
+def _shrunk(canvas: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return a canvas picture at the photograph's place and smaller size, filtered by area."""
+    small = cv2.resize(canvas, None, fx=1 / frame.scale, fy=1 / frame.scale, interpolation=cv2.INTER_AREA)
+    height, width = canvas.shape[:2]
+    # What the rounded size leaves of the scale; pixel centres lie at whole numbers plus one half.
+    scale_x, scale_y = frame.scale * small.shape[1] / width, frame.scale * small.shape[0] / height
+    left, top = frame.left * small.shape[1] / width, frame.top * small.shape[0] / height
+    matrix = np.array([[scale_x, 0, left + (scale_x - 1) / 2], [0, scale_y, top + (scale_y - 1) / 2]])
+    return cv2.warpAffine(
+        small,
+        matrix,
+        (frame.photo_width, frame.photo_height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )

@@ -1,15 +1,27 @@
 """Takes a garment's picture apart: trunk, sleeves, the front edge of the collar."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.geometric.body import SIDES
+from worker.geometric.paint import mirrored
 
 _OVERLAP = 10  # pixels by which trunk and sleeve overlap at their seam, so that no crack opens there
-_STATIONS = (0.18, 0.36, 0.54, 0.70, 0.85, 1.0)  # how far along a sleeve its outline is measured
+_STATIONS = (
+    0.12,
+    0.25,
+    0.37,
+    0.48,
+    0.59,
+    0.69,
+    0.79,
+    0.90,
+    1.0,
+)  # how far along a sleeve its outline is measured
 _ROWS = (0.18, 0.36, 0.54, 0.72, 0.88)  # the same down the trunk, from armpit to hem
 
 
@@ -58,9 +70,10 @@ def take_apart(image: np.ndarray, mask: np.ndarray, found: GarmentLandmarks) -> 
     """Return the parts of a garment's picture, RGB uint8 (1024, 768, 3), and soft mask (1024, 768)."""
     mark = {name: point.astype(float) for name, point in found.points.items()}
     solid = mask >= 128
-    neckline = front_edge(image, solid, mark)
+    neckline = front_edge(image, solid, mark, straps=found.sleeve == "straps")
     alpha = _tight(mask)
-    if solid[neckline[20, 1].astype(int) - 6, neckline[20, 0].astype(int)] and np.ptp(neckline[:, 1]) > 3:
+    sag = float((neckline[:, 1] - np.linspace(neckline[0, 1], neckline[-1, 1], len(neckline))).max())
+    if sag > 3 and solid[int(neckline[20, 1]) - 6, int(neckline[20, 0])]:
         alpha[_above(neckline, alpha.shape)] = 0
 
     trunk, sleeves = alpha.copy(), {}
@@ -70,29 +83,33 @@ def take_apart(image: np.ndarray, mask: np.ndarray, found: GarmentLandmarks) -> 
             continue
         beyond = _beyond_seam(side, mark, solid)
         share = np.clip(0.5 + beyond / _OVERLAP, 0, 1)
-        trunk = trunk * (beyond < 1.5 * _OVERLAP)
+        # Above the armpit the two overlap; below it nothing of the sleeve may stay with the trunk.
+        rows = np.arange(len(alpha))[:, None]
+        trunk = trunk * (beyond < np.where(rows < mark[f"{side}_armpit"][1], 1.5 * _OVERLAP, 1.0))
         sleeves[side] = _sleeve(side, mark, (alpha * share).astype(np.float32), solid & (beyond > -2))
     rows = np.array(_ROWS)
     sides = {side: _outline(side, mark, trunk > 0.5, rows) for side in SIDES}
     return Pattern(
-        _continued(image, alpha > 0.98), trunk.astype(np.float32), sleeves, neckline, rows, sides, mark, found.sleeve
+        _continued(image, alpha), trunk.astype(np.float32), sleeves, neckline, rows, sides, mark, found.sleeve
     )
+
+
+def _continued(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return the garment's colours continued beyond its outline, from inside its rim.
+
+    The rim catches the studio's light and the background's colour.
+    """
+    inside = alpha > 0.98
+    deep = cv2.erode(inside.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+    if not deep.any():
+        return mirrored(image, inside)
+    return np.where(inside[..., None], image, mirrored(image, deep))
 
 
 def _tight(mask: np.ndarray) -> np.ndarray:
     """Return the mask as 0..1, drawn in by a pixel: its rim is mixed with the product's background."""
     soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0)
     return np.clip((soft - 0.62) / 0.3, 0, 1)
-
-
-def _continued(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return the picture with every pixel outside the area taking the colour of the nearest one inside."""
-    _, labels = cv2.distanceTransformWithLabels(
-        (~inside).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colours = np.zeros((int(labels.max()) + 1, 3), np.uint8)
-    colours[labels[inside]] = image[inside]
-    return np.where(inside[..., None], image, colours[labels])
 
 
 def _beyond_seam(side: str, mark: dict[str, np.ndarray], solid: np.ndarray) -> np.ndarray:
@@ -117,7 +134,7 @@ def _between(side: str, solid: np.ndarray, pit: np.ndarray, hem: np.ndarray) -> 
     edge = straight + sign * 3.0
     for row in range(int(pit[1]), height):
         start = int(np.clip(straight[row] - sign * 0.12 * abs(pit[0] - width / 2), 0, width - 1))
-        line = solid[row, start :: sign] if sign > 0 else solid[row, start::-1]
+        line = solid[row, start::sign] if sign > 0 else solid[row, start::-1]
         gaps = np.nonzero(~line)[0]
         if len(gaps) and gaps[0] < 0.3 * abs(pit[0] - width / 2):
             after = np.nonzero(line[gaps[0] :])[0]
@@ -174,7 +191,9 @@ def _outline(side: str, mark: dict[str, np.ndarray], trunk: np.ndarray, rows: np
     return np.array(points, float)
 
 
-def front_edge(image: np.ndarray, solid: np.ndarray, mark: dict[str, np.ndarray]) -> np.ndarray:
+def front_edge(
+    image: np.ndarray, solid: np.ndarray, mark: dict[str, np.ndarray], *, straps: bool = False
+) -> np.ndarray:
     """Return the front edge of the collar from r_neck to l_neck, float64 (n, 2).
 
     A product picture shows the inside of the back above it, which the person's neck will hide. Where the
@@ -185,8 +204,9 @@ def front_edge(image: np.ndarray, solid: np.ndarray, mark: dict[str, np.ndarray]
     middle, width = (right + left) / 2, float(np.linalg.norm(left - right))
     base = right + (left - right) * np.linspace(0, 1, 41)[:, None]
     depth = front[1] - middle[1]
-    if depth > 0.12 * width:
-        return _curve(base, depth, _SHAPES[1])
+    through = depth > 0.12 * width  # the background shows above the back's own edge
+    if straps:
+        return _curve(base, max(depth, 0.05 * width), _SHAPES[1])  # between straps no back is to be seen
     top = solid[:, round(middle[0])].argmax()
     if middle[1] - top > 0.12 * width:
         return base  # a collar that stands above the neck points closes around the neck
@@ -195,33 +215,37 @@ def front_edge(image: np.ndarray, solid: np.ndarray, mark: dict[str, np.ndarray]
     deep = cv2.erode(solid.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     grad_x, grad_y = lab - np.roll(lab, 3, 1), lab - np.roll(lab, 3, 0)
     best, best_score = _curve(base, _USUAL_DEPTH * width, _SHAPES[0]), 1.5
-    for share in np.arange(0.06, 1.3, 0.02):
+    least = 0.06
+    if through:
+        best, best_score, least = _curve(base, depth, _SHAPES[1]), 6.0, depth / width + 0.12
+    for share, inset in product(np.arange(least, 1.5, 0.02), (0.0, 0.05, 0.1)):
         # A collar that opens twice as deep or half as deep as usual needs a clearer edge.
-        prior = np.exp(-0.5 * (np.log(share / _USUAL_DEPTH) / 0.8) ** 2)
+        prior = 1.0 if through else np.exp(-0.5 * (np.log(share / _USUAL_DEPTH) / 0.5) ** 2)
         for shape in _SHAPES:
             if shape is _V and share < 0.5:
                 continue  # no collar is a shallow V
-            curve = _curve(base, share * width, shape)[3:-3]
+            whole = _curve(base, share * width, shape, inset)
+            curve = whole[3:-3]
             p = np.clip(curve.astype(int), 2, np.array(solid.shape[::-1]) - 3)
             if deep[p[5:-5, 1], p[5:-5, 0]].mean() < 0.95:
                 continue
             tangent = np.gradient(curve, axis=0)
             tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-            across = (
-                grad_x[p[:, 1], p[:, 0]] * -tangent[:, 1:] + grad_y[p[:, 1], p[:, 0]] * tangent[:, :1]
-            )
-            score = float(np.quantile(np.linalg.norm(across, axis=1), 0.35) * prior)
+            across = grad_x[p[:, 1], p[:, 0]] * -tangent[:, 1:] + grad_y[p[:, 1], p[:, 0]] * tangent[:, :1]
+            score = float(np.quantile(np.linalg.norm(across, axis=1), 0.35) * prior * (1 - 2 * inset))
             if score > best_score:
-                best, best_score = _curve(base, share * width, shape), score
+                best, best_score = whole, score
     return best
 
 
-_USUAL_DEPTH = 0.38  # of a collar's opening, in widths
+_USUAL_DEPTH = 0.4  # of a collar's opening, in widths
 _V = (1.15, 1.0)
 _SHAPES = ((2.0, 0.5), (2.0, 1.0), _V, (2.6, 0.4))  # half an ellipse, a parabola, a V, nearly square
 
 
-def _curve(base: np.ndarray, depth: float, shape: tuple[float, float]) -> np.ndarray:
+def _curve(base: np.ndarray, depth: float, shape: tuple[float, float], inset: float = 0.0) -> np.ndarray:
+    """Return the curve that sags below a line; `inset` draws it in at both ends, in widths."""
+    base = base + (base.mean(0) - base) * 2 * inset
     u = np.linspace(-1, 1, len(base))
     sag = (1 - np.abs(u) ** shape[0]) ** shape[1]
     return np.asarray(base + np.column_stack([np.zeros_like(u), depth * sag]))

@@ -8,7 +8,9 @@ from worker.geometric.body import SIDES, Arm, Body
 from worker.geometric.pattern import Pattern, Sleeve
 
 _CHEST = 0.82  # from armpit to armpit, in units of Body.size; measured on catalogue photographs
-_TUCK = 0.09  # a hem that ends within this share of the trunk's length of the old one takes the old one's place
+_TUCK = (
+    0.09  # a hem that ends within this share of the trunk's length of the old one takes the old one's place
+)
 _STRETCH = 1.3  # how far a garment may be lengthened so that the old one's hem does not peep out
 
 
@@ -29,8 +31,9 @@ class Placement:
         sleeves: side -> the sleeve's matched points.
         cuff: side -> how far down the arm the sleeve ends, 0 shoulder, 1 elbow, 2 wrist.
         neckline: float64 (n, 2), the collar's front edge on the body, from the wearer's right to left.
-        hem: the hem's row on the canvas.
-        old_hem: the row where the old garment ends, or None.
+        hem: float64 (768,), the hem's row in each column.
+        top: the row of the neck points.
+        pit: the row of the armpits.
         scale: canvas pixels per pixel of the garment's picture.
     """
 
@@ -38,8 +41,9 @@ class Placement:
     sleeves: dict[str, Match]
     cuff: dict[str, float]
     neckline: np.ndarray
-    hem: float
-    old_hem: float | None
+    hem: np.ndarray
+    top: float
+    pit: float
     scale: float
 
 
@@ -51,9 +55,8 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
     turned = min(1.0, float(np.linalg.norm(body.shoulder["l"] - body.shoulder["r"])) / body.size)
 
     top = _Shoulders(body, pattern, scale, turned)
-    old_hem = _old_hem(cloth, body)
     length = scale * float(mark["hem_centre"][1] - (mark["r_neck"][1] + mark["l_neck"][1]) / 2)
-    hem = _hem(top.line + length, top.line, old_hem)
+    hem = _hem(top.line + length, top.line, cloth, body)
 
     garment, there = list(top.garment), list(top.there)
     pit_there = {side: top.armpit(side) for side in SIDES}
@@ -61,17 +64,18 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
         garment.append(mark[f"{side}_armpit"])
         there.append(pit_there[side])
         begin = pit_there[side][1]
+        end = hem[side]
         for t, point in zip(pattern.rows, pattern.sides[side], strict=True):
-            y = begin + (hem - begin) * t
+            y = begin + (end - begin) * t
             garment.append(point)
             there.append(np.array([_at(body.side_x[side], y), y]))
         garment.append(mark[f"{side}_hem"])
-        there.append(np.array([_at(body.side_x[side], hem), hem - 0.012 * body.size]))
+        there.append(np.array([_at(body.side_x[side], end), end]))
     # The middle keeps the print upright and centred.
     pits = (mark["r_armpit"] + mark["l_armpit"]) / 2
     begin = (pit_there["r"][1] + pit_there["l"][1]) / 2
     for t in (0.0, 0.33, 0.66, 1.0):
-        y = begin + (hem - begin) * t
+        y = begin + (hem["centre"] - begin) * t
         x = (_at(body.side_x["r"], y) + _at(body.side_x["l"], y)) / 2
         garment.append(pits + (mark["hem_centre"] - pits) * t)
         there.append(np.array([x if t else (pit_there["r"][0] + pit_there["l"][0]) / 2, y]))
@@ -81,9 +85,26 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
         arm = body.arms[side]
         if arm is None:
             arm = _stub(body, side)
-        sleeves[side], cuff[side] = _sleeve(sleeve, pattern, side, arm, top.shoulder(side), pit_there[side], scale)
+        sleeves[side], cuff[side] = _sleeve(
+            sleeve,
+            pattern,
+            side,
+            arm,
+            top.shoulder(side),
+            body.tip[side],
+            pit_there[side],
+            body.size,
+            scale,
+            cloth,
+        )
+    ends = [
+        (_at(body.side_x["r"], hem["r"]), hem["r"]),
+        (x, hem["centre"]),
+        (_at(body.side_x["l"], hem["l"]), hem["l"]),
+    ]
+    edge = np.interp(np.arange(cloth.shape[1]) + 0.5, [e[0] for e in ends], [e[1] for e in ends])
     return Placement(
-        Match(np.array(garment), np.array(there)), sleeves, cuff, top.neckline, hem, old_hem, scale
+        Match(np.array(garment), np.array(there)), sleeves, cuff, top.neckline, edge, top.line, begin, scale
     )
 
 
@@ -95,7 +116,7 @@ class _Shoulders:
         self.across = scale * turned
         mark = pattern.mark
         self.middle = (mark["r_neck"] + mark["l_neck"]) / 2
-        self.line = float(np.mean([self.top_at(side, mark[f"{side}_neck"]) [1] for side in SIDES]))
+        self.line = float(np.mean([self.top_at(side, mark[f"{side}_neck"])[1] for side in SIDES]))
         self.garment: list[np.ndarray] = []
         self.there: list[np.ndarray] = []
         for side in SIDES:
@@ -126,7 +147,7 @@ class _Shoulders:
         return np.array([x, shoulder_line(body, side, x)])
 
     def shoulder(self, side: str) -> np.ndarray:
-        """Return the shoulder's end, where the sleeve begins: a little inside of the joint, on the skyline."""
+        """Return the shoulder's end, where the sleeve begins: on the skyline, inside of the joint."""
         body = self.body
         sign = -1.0 if side == "r" else 1.0
         inset = 0.09 * abs(body.shoulder["l"][0] - body.shoulder["r"][0])
@@ -167,25 +188,38 @@ def shoulder_line(body: Body, side: str, x: float) -> float:
     return found if abs(found - expected) < 0.085 * body.size else float(expected)
 
 
-def _old_hem(cloth: np.ndarray, body: Body) -> float | None:
-    """Return the lowest row where the old garment covers the middle third of the trunk."""
-    lowest = []
-    for x in np.linspace(-0.15, 0.15, 7) * body.size + body.hips[0]:
+def _hem(own: float, line: float, cloth: np.ndarray, body: Body) -> dict[str, float]:
+    """Return the hem's row in the middle and at the sides: the garment's own length, or the old hem.
+
+    A hem near the old one takes its place, and a garment that is a little shorter is lengthened, so that
+    nothing of the old one peeps out and trousers keep their waistband.
+    """
+    level = {"r": own, "centre": own, "l": own}
+    old = _lowest(cloth, body, -0.15, 0.15)
+    if old is None:
+        return level
+    trunk = old - line
+    if abs(own - old) < _TUCK * trunk or (own < old and trunk < _STRETCH * (own - line)):
+        at_sides = {"r": _lowest(cloth, body, -0.38, -0.22), "l": _lowest(cloth, body, 0.22, 0.38)}
+        room = 0.12 * body.size
+        level = {
+            side: float(np.clip(y, old - room, old + room)) if y is not None else old
+            for side, y in at_sides.items()
+        }
+        return {side: y + 2 for side, y in {**level, "centre": old}.items()}
+    return level
+
+
+def _lowest(cloth: np.ndarray, body: Body, first: float, last: float) -> float | None:
+    """Return the lowest row of the old garment aside of the trunk's middle, in units of Body.size."""
+    rows = []
+    y = int(np.clip(body.hips[1] - 0.3 * body.size, 0, cloth.shape[0] - 1))
+    middle = (_at(body.side_x["r"], y) + _at(body.side_x["l"], y)) / 2
+    for x in np.linspace(first, last, 7) * body.size + middle:
         column = np.nonzero(cloth[:, int(np.clip(x, 0, cloth.shape[1] - 1))])[0]
         if len(column):
-            lowest.append(column[-1] + 1)
-    return float(np.median(lowest)) if len(lowest) >= 4 else None
-
-
-def _hem(own: float, line: float, old: float | None) -> float:
-    if old is None:
-        return own
-    trunk = old - line
-    if abs(own - old) < _TUCK * trunk:
-        return old + 2
-    if own < old and trunk < _STRETCH * (own - line):
-        return old + 2
-    return own
+            rows.append(column[-1] + 1)
+    return float(np.median(rows)) if len(rows) >= 4 else None
 
 
 def _at(edge: np.ndarray, y: float) -> float:
@@ -199,7 +233,7 @@ def _stub(body: Body, side: str) -> Arm:
     centre = body.shoulder[side] + np.column_stack([np.zeros(n), at * 0.95 * body.size])
     normal = np.tile([-1.0 if side == "r" else 1.0, 0.0], (n, 1))
     skin = body.size * np.interp(at, (0, 0.25, 1), (0.155, 0.15, 0.115))
-    return Arm(centre, normal, at, skin, skin, skin, True)
+    return Arm(centre, normal, at, skin, skin, skin, skin, skin, True)
 
 
 def _sleeve(
@@ -208,48 +242,90 @@ def _sleeve(
     side: str,
     arm: Arm,
     shoulder: np.ndarray,
+    tip: np.ndarray,
     pit: np.ndarray,
+    body_size: float,
     scale: float,
+    cloth: np.ndarray,
 ) -> tuple[Match, float]:
     mark = pattern.mark
     along = arm.along
-    inner_cuff, last = mark[f"{side}_cuff_inner"], mark[f"{side}_armpit"]
     upper = along[np.searchsorted(arm.at, 1.0) if arm.at[-1] > 1 else -1]
     size = upper / 0.95  # shorter than the body's size where the arm points towards the camera
     reach = float(np.linalg.norm(shoulder - arm.centre[0]))
     length = scale * float(np.linalg.norm(mark[f"{side}_cuff_outer"] - mark[f"{side}_shoulder"]))
     if pattern.sleeve == "long":
-        end = along[-1] * (1.0 if arm.hidden else 1.0)
+        end = float(along[-1])
     else:
         end = float(np.clip(length - reach, 0.18 * size, along[-1]))
+        # A sleeve about as long as the old one takes its place.
+        old = _old_cuff(arm, cloth)
+        if end < old < end + 0.3 * size:
+            end = old + 3
     # Where the inner side begins: abreast of the armpit.
     tangent = (arm.centre[min(4, len(arm.centre) - 1)] - arm.centre[0]) / max(along[4], 1e-6)
     inner_begin = float(np.clip((pit - arm.centre[0]) @ tangent, 0.05 * upper, 0.6 * upper))
     inner_end = max(end, inner_begin + 0.07 * size)
 
-    def on(where: float, values: np.ndarray) -> np.ndarray:
-        return np.array([np.interp(where, along, values[:, i]) for i in range(values.shape[1])])
-
-    def half(where: float, values: np.ndarray) -> float:
-        return float(np.interp(where, along, values))
-
-    garment = [mark[f"{side}_shoulder"], mark[f"{side}_armpit"]]
-    garment.append((garment[0] + garment[1]) / 2)
+    first = 0.12 * body_size
+    edge_out = _upto(
+        arm.centre + arm.normal * np.maximum(arm.outer, 0.9 * arm.skin)[:, None] + 0, along, first, end
+    )
+    edge_out = np.vstack([shoulder, tip, edge_out])
+    edge_in = _upto(arm.centre - arm.normal * arm.inner[:, None], along, inner_begin, inner_end)
+    edge_in = np.vstack([pit, edge_in])
+    # Of a long sleeve on a forearm that is behind the body, only the upper half is drawn.
+    drawn = sleeve.at <= 0.5 if pattern.sleeve == "long" and arm.hidden else sleeve.at <= 1.0
+    outers = np.vstack([mark[f"{side}_shoulder"], sleeve.outer[drawn]])
+    inners = np.vstack([mark[f"{side}_armpit"], sleeve.inner[drawn]])
+    garment = [outers[0], inners[0], (outers[0] + inners[0]) / 2]
     there = [shoulder, pit, (shoulder + pit) / 2]
-    for t, outer, inner in zip(sleeve.at, sleeve.outer, sleeve.inner, strict=True):
-        at_outer = end * t
-        at_inner = inner_begin + (inner_end - inner_begin) * t
-        skin = half(at_outer, arm.skin)
-        wide = scale * float(np.linalg.norm(outer - inner))
-        aside = max(half(at_outer, arm.outer), 0.9 * skin) + 2
-        room = np.clip(wide - aside, half(at_inner, arm.inner) + 1, 1.9 * half(at_inner, arm.skin))
-        a = on(at_outer, arm.centre) + on(at_outer, arm.normal) * aside
-        b = on(at_inner, arm.centre) - on(at_inner, arm.normal) * room
+    share_out, share_in = _shares(outers), _shares(inners)
+    inner_cuff, last = inners[-1], inners[0]
+    for i in range(1, len(outers)):
+        outer, inner = outers[i], inners[i]
+        a, b = _point(edge_out, share_out[i]), _point(edge_in, share_in[i])
+        # A sleeve wider than the arm hangs away from it on the inner side.
+        across = a - b
+        length = max(float(np.linalg.norm(across)), 1e-6)
+        wide = float(np.clip(scale * np.linalg.norm(outer - inner), length + 3, 1.6 * length))
+        a = a + across / length * 2
+        b = a - across / length * (wide if i > 1 else length)
         garment.append(outer)
         there.append(a)
         # A short sleeve's inner seam is a few pixels long: points closer than that only make ripples.
-        if t == 1.0 or min(np.linalg.norm(inner - last), np.linalg.norm(inner - inner_cuff)) > 25:
+        if i == len(outers) - 1 or min(np.linalg.norm(inner - last), np.linalg.norm(inner - inner_cuff)) > 25:
             garment += [inner, (outer + inner) / 2]
             there += [b, (a + b) / 2]
             last = inner
     return Match(np.array(garment), np.array(there)), float(np.interp(end, along, arm.at))
+
+
+def _old_cuff(arm: Arm, cloth: np.ndarray) -> float:
+    """Return how far along the arm the old garment covers it, pixels."""
+    middle = arm.centre + arm.normal * ((arm.outer - arm.inner) / 2)[:, None]
+    across = arm.normal * (0.25 * (arm.outer + arm.inner))[:, None]
+    probes = np.stack([middle, middle + across], 1).astype(int)
+    probes = np.clip(probes, 0, np.array(cloth.shape[::-1]) - 1)
+    covered = cloth[probes[..., 1], probes[..., 0]].any(1)
+    bare = np.nonzero(~covered[2:])[0]
+    along = arm.along
+    return float(along[bare[0] + 2] if len(bare) else along[-1])
+
+
+def _upto(edge: np.ndarray, along: np.ndarray, first: float, last: float) -> np.ndarray:
+    """Return the points of an edge between two lengths along the arm, ends included."""
+    where = np.concatenate([[first], along[(along > first + 1) & (along < last - 1)], [last]])
+    return np.column_stack([np.interp(where, along, edge[:, i]) for i in (0, 1)])
+
+
+def _shares(line: np.ndarray) -> np.ndarray:
+    """Return how far along a polyline each of its points is, 0..1."""
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    return np.asarray(np.concatenate([[0.0], np.cumsum(steps)]) / max(float(steps.sum()), 1e-6))
+
+
+def _point(line: np.ndarray, share: float) -> np.ndarray:
+    """Return the point a share of the way along a polyline."""
+    shares = _shares(line)
+    return np.array([np.interp(share, shares, line[:, i]) for i in (0, 1)])

@@ -18,13 +18,16 @@ def light(image: np.ndarray, cloth: np.ndarray) -> np.ndarray:
     """
     if cloth.sum() < 500:
         return np.ones(cloth.shape, np.float32)
-    inner = cv2.erode(cloth.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.float32)
+    inner = cv2.erode(cloth.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(np.float32)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8
     logs = np.log(grey)
+    # What is far from the garment's own lightness is a print, a hem or a wrongly labelled neighbour.
+    usual = np.median(logs[inner > 0]) if inner.any() else 0.0
+    inner *= np.abs(logs - usual) < 0.5
     fine, coarse = _mean(logs, inner, 7), _mean(logs, inner, 60)
     ratio = fine - coarse
     spread = float(np.std(ratio[inner > 0])) if inner.any() else 0.0
-    strength = 0.8 * min(1.0, (0.06 / max(spread, 1e-6)) ** 1.0)
+    strength = 0.9 * min(1.0, 0.035 / max(spread, 1e-6))
     near = cv2.GaussianBlur(inner, (0, 0), 7)
     ratio *= strength * np.clip(near * 2, 0, 1)
     return np.clip(np.exp(ratio), _LEAST, _MOST).astype(np.float32)

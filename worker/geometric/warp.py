@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from worker.errors import SynthesisError
 
 _STEP = 8  # pixels between the nodes at which a spline is evaluated; between them it is nearly straight
-_FOLDED = 0.92  # share of a part's area that may be turned over before the picture is refused
+_FOLDED = 0.08  # share of a part's area that may be turned over before the picture is refused
 
 
 class ThinPlateSpline:

@@ -1,0 +1,84 @@
+"""Lets the bent garment reach the old one's silhouette where only a narrow rim is missing."""
+
+import cv2
+import numpy as np
+
+from worker.geometric.body import SIDES, Body
+from worker.geometric.place import Placement
+
+_RIM = 0.07  # how wide a rim of the old garment the new one takes over, in units of Body.size
+_GAP = 0.22  # the same for the gap between trunk and arm
+
+
+def rims(
+    trunk: np.ndarray,
+    sleeves: dict[str, np.ndarray],
+    cloth: np.ndarray,
+    bare: np.ndarray,
+    body: Body,
+    placement: Placement,
+) -> dict[str, np.ndarray]:
+    """Return what each part of the garment takes over of the old one: "trunk", "r", "l" -> bool (1024, 768).
+
+    Args:
+        trunk: the bent trunk's alpha, float32 (1024, 768).
+        sleeves: side -> the bent sleeve's alpha.
+        cloth: where the old garment is, bool.
+        bare: where bare arms are, bool; a sleeve covers them.
+        body: the body's measures.
+        placement: where the garment goes.
+
+    The silhouette of what the person wears is the best there is: a rim of it beside the new garment would
+    have to be painted as skin or background, and stands out. Left free are the opening of the collar, what
+    is below hem and cuffs, and the shoulders of a garment without sleeves.
+    """
+    height, width = cloth.shape
+    rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
+    free = rows > placement.hem[None, :] + 1
+    line = placement.neckline
+    free |= (
+        (columns > line[0, 0]) & (columns < line[-1, 0]) & (rows < np.interp(columns, line[:, 0], line[:, 1]))
+    )
+    for side in SIDES:
+        arm = body.arms[side]
+        if arm is not None and not arm.hidden:
+            beyond = arm.band((height, width), skin=bool(not sleeves), first=placement.cuff.get(side, 0.0))
+            free |= beyond > 0
+    if not sleeves:
+        free |= rows < placement.pit
+    between = (rows > placement.pit) & (columns > _axis(body, "r", rows)) & (columns < _axis(body, "l", rows))
+    parts = {"trunk": trunk, **sleeves}
+    distance = {name: _distance(alpha) for name, alpha in parts.items()}
+    taken: dict[str, np.ndarray] = {}
+    for name in parts:
+        others = [distance[other] for other in parts if other != name]
+        nearest = np.logical_and.reduce([distance[name] <= d for d in others]) if others else True
+        rim = (distance[name] < _RIM * body.size) & nearest
+        if name == "trunk":
+            rim |= between & (distance[name] < _GAP * body.size)
+        taken[name] = (cloth if name == "trunk" else cloth | bare) & ~free & rim
+    return taken
+
+
+def _axis(body: Body, side: str, rows: np.ndarray) -> np.ndarray:
+    """Return the arm's middle in each row; the trunk's side where there is no arm."""
+    arm = body.arms[side]
+    beside = body.side_x[side][:, None]
+    if arm is not None and arm.hidden:
+        return np.full(rows.shape, -np.inf if side == "r" else np.inf)
+    if arm is None or np.any(np.diff(arm.centre[:, 1]) <= 0):
+        return np.asarray(beside)
+    x = np.interp(rows, arm.centre[:, 1], arm.centre[:, 0], right=np.nan)
+    outer = np.fmin if side == "r" else np.fmax
+    return np.asarray(outer(x, beside))
+
+
+def near(alpha: np.ndarray, pixels: float) -> np.ndarray:
+    """Return where a part of the garment is or is nearer than some pixels, bool."""
+    return np.asarray(_distance(alpha) < pixels)
+
+
+def _distance(alpha: np.ndarray) -> np.ndarray:
+    if not (alpha > 0.5).any():
+        return np.full(alpha.shape, np.inf, np.float32)
+    return np.asarray(cv2.distanceTransform((alpha <= 0.5).astype(np.uint8), cv2.DIST_L2, 5))
