@@ -436,6 +436,14 @@ def expire(session: Session, *, job_timeout_s: float) -> int:
 
 
 @transition
+def ready_count(session: Session, queue: str) -> int:
+    """Return how many stages of a queue could run now."""
+    due = or_(Stage.not_before.is_(None), Stage.not_before <= func.now())
+    query = select(func.count()).select_from(Stage)
+    return int(session.scalar(query.where(Stage.queue == queue, Stage.status == "ready", due)) or 0)
+
+
+@transition
 def overdue_wakes(session: Session, queue: str, *, grace_s: float, limit: int) -> list[Wake]:
     """Return ready stages of a queue that nobody has claimed for a while, the most urgent first."""
     rows = session.execute(

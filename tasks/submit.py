@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery.exceptions import Reject
 from celery.result import AsyncResult
 from celery.utils import uuid
 from kombu.exceptions import OperationalError
@@ -67,18 +68,32 @@ class TryonTask(Task):
             log.warning("The broker is away (%s); job %s is accepted and runs when it is back", error, job_id)
 
 
-@app.task(bind=True, base=TryonTask, name="tasks.tryon", throws=(TryonError,))
+# Unlike a stage's wake-up, this message may be all there is of a job: it is acknowledged when the row is
+# written, and goes back to the queue when the worker dies or the database is away.
+@app.task(
+    bind=True,
+    base=TryonTask,
+    name="tasks.tryon",
+    throws=(TryonError,),
+    acks_late=True,
+    reject_on_worker_lost=True,
+)
 def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     """Write the job if its message came first, and wake its first stages; returns the job's id."""
     from db import jobs
+    from db.session import DatabaseUnavailableError
     from worker import intake, wake
     from worker.request import TryonRequest
 
     try:
-        request = TryonRequest.parse(args, kwargs)
-        submitted = intake.accept(self.request.id, request)
-    except TryonError as error:
-        intake.refuse(self.request.id, args, kwargs, error)
-        raise
-    wake.send(app, jobs.ready_stages(submitted.job_id))
+        try:
+            request = TryonRequest.parse(args, kwargs)
+            submitted = intake.accept(self.request.id, request)
+        except TryonError as error:
+            intake.refuse(self.request.id, args, kwargs, error)
+            raise
+        wakes = jobs.ready_stages(submitted.job_id)
+    except DatabaseUnavailableError as error:
+        raise Reject(str(error), requeue=True) from error
+    wake.send(app, wakes)
     return submitted.job_id

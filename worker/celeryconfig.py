@@ -15,6 +15,8 @@ broker_transport_options = {
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # A message that a dead worker held unacknowledged comes back after this long.
+    "visibility_timeout": 120,
 }
 
 # The rows are the result store: a state can only be read from where it is decided.

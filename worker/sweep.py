@@ -62,7 +62,8 @@ def run(app: Celery, stop: threading.Event) -> None:
 
 def _wake_overdue(app: Celery, queue: str) -> int:
     try:
-        room = BATCH - _depth(app, queue)
+        # As many messages as ready stages are enough, whichever stages they name: others are not sent twice.
+        room = min(BATCH, jobs.ready_count(queue)) - _depth(app, queue)
     except (OperationalError, OSError) as error:
         log.warning("No wake-ups on %s: the broker is away (%s)", queue, error)
         return 0

@@ -6,6 +6,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 import redis
+from celery import Celery
+from celery.result import AsyncResult
 from PIL import Image
 
 from config.settings import settings
@@ -16,6 +18,7 @@ from tests.support.app import POINTS
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, ended
+from worker.app import app
 from worker.storage import storage
 
 STAGES = ("pose", "cloth", "parse", "generate")
@@ -117,6 +120,20 @@ def test_jobs_are_accepted_while_the_broker_is_away(request, servers, start):
     servers.restart("valkey")
     start()
     assert_right(ended(handle.id), contents)
+
+
+def test_a_message_is_kept_while_the_database_is_away(request, servers, start, tmp_path):
+    keys, contents = put(request)
+    start(TRYON_OUTAGE_PATIENCE_S="0.5")
+    servers.servers["postgres"].process.wait_or_kill(0)
+    stranger = Celery(broker=servers.endpoints["broker_url"])
+    stranger.send_task("tasks.tryon", keys, task_id="from-afar", queue="cpu")
+    stranger.close()
+    log = tmp_path / "worker-0.log"
+    wait_for(lambda: "does not answer" in log.read_text(), f"the worker to notice; see {log}")
+    servers.restart("postgres")
+    wait_for(AsyncResult("from-afar", app=app).exists, "the job's row")
+    assert_right(ended("from-afar"), contents)
 
 
 @pytest.mark.parametrize("server", ["postgres", pytest.param("s3", marks=pytest.mark.full)])
