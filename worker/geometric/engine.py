@@ -81,7 +81,10 @@ def try_on(
     covers = {side: layer.alpha for side, layer in sleeves.items()}
     reached = fit.rims(trunk.alpha, covers, cloth, bare, body, placement)
     for name, layer in {"trunk": trunk, **sleeves}.items():
-        layer.alpha = np.maximum(layer.alpha, _soft((layer.alpha > 0.5) | reached[name]))
+        own = layer.alpha > 0.5
+        # A label's stairs and a puffed sleeve's corners are rounded off.
+        whole = cv2.GaussianBlur((own | reached[name]).astype(np.float32), (0, 0), 5) > 0.5
+        layer.alpha = np.maximum(layer.alpha, _soft(own | (whole & reached[name])))
     for layer in sleeves.values():
         # Under the seam the trunk goes on, so that nothing shows through two soft edges.
         joint = fit.near(trunk.alpha, 12) & fit.near(layer.alpha, 6)

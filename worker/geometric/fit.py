@@ -7,6 +7,7 @@ from worker.geometric.body import SIDES, Body
 from worker.geometric.place import Placement
 
 _RIM = 0.07  # how wide a rim of the old garment the new one takes over, in units of Body.size
+_ARM = 0.16  # the same for a bare arm beside its own sleeve
 _GAP = 0.22  # the same for the gap between trunk and arm
 
 
@@ -56,7 +57,11 @@ def rims(
         rim = (distance[name] < _RIM * body.size) & nearest
         if name == "trunk":
             rim |= between & (distance[name] < _GAP * body.size)
-        taken[name] = (cloth if name == "trunk" else cloth | bare) & ~free & rim
+        area = cloth & rim
+        if name != "trunk":
+            # A bare arm beside its own sleeve is a sleeve drawn too narrow.
+            area |= bare & nearest & (distance[name] < _ARM * body.size)
+        taken[name] = area & ~free
     return taken
 
 

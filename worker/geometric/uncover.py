@@ -36,10 +36,11 @@ def plate(
     taken = taken_off(image, parse, person)
     arms, trunk = bare_shape(parse.shape, body)
     below = np.arange(parse.shape[0])[:, None] + 0.5 > placement.hem[None, :]
-    skin_area = taken & ((arms > 0) | ((trunk > 0) & ~below))
+    shape = (arms > 0) | ((trunk > 0) & ~below)
+    skin_area = taken & shape
     # Below the hem, what is worn there goes on if it is nearer than the background.
     lower_area = taken & below & ~skin_area & _nearer(np.isin(parse, _LOWER), parse == 0)
-    ground_area = taken & ~skin_area & ~lower_area
+    ground_area = taken & ~lower_area
 
     picture = image.astype(np.float32)
     known_ground = _ground(parse, person)
@@ -49,7 +50,8 @@ def plate(
         # Painted skin passes into real skin without an edge.
         bare = np.isin(parse, _SKIN)
         share = np.where(bare, cv2.GaussianBlur(_grown(skin_area, 9).astype(np.float32), (0, 0), 4), 0)
-        share = np.maximum(share, skin_area)[..., None]
+        rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
+        share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
         picture = share * _skin(image, parse, body, rng) + (1 - share) * picture
         taken |= share[..., 0] > 0.01
     if lower_area.any():
@@ -93,7 +95,8 @@ def _grown(area: np.ndarray, size: int) -> np.ndarray:
 def bare_shape(shape: tuple[int, ...], body: Body) -> tuple[np.ndarray, np.ndarray]:
     """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each."""
     size = (shape[0], shape[1])
-    xs = np.linspace(body.shoulder["r"][0], body.shoulder["l"][0], 60)
+    inset = 0.2 * (body.shoulder["l"][0] - body.shoulder["r"][0]) / 2
+    xs = np.linspace(body.shoulder["r"][0] + inset, body.shoulder["l"][0] - inset, 60)
     top = [(x, shoulder_line(body, "r" if x < body.neck[0] else "l", x) + 2) for x in xs]
     rows = np.arange(int(body.neck[1] + 0.25 * body.size), size[0], 8)
     right = [(float(body.side_x["r"][y]), float(y)) for y in rows]
@@ -109,7 +112,12 @@ def bare_shape(shape: tuple[int, ...], body: Body) -> tuple[np.ndarray, np.ndarr
         # The deltoid rounds the shoulder off between its top and the arm's outer side.
         radius = float(arm.bare_outer[1] + arm.bare_inner[1]) / 2
         middle = arm.centre[1] + arm.normal[1] * (arm.bare_outer[1] - radius)
-        cv2.circle(arms, (round(middle[0]), round(middle[1])), round(radius), 255, -1)
+        turn = np.linspace(0, 2 * np.pi, 40)
+        round_part = middle + radius * np.column_stack([np.cos(turn), np.sin(turn)])
+        inward = body.neck + (body.shoulder[side] - body.neck) * np.array([[0.55], [0.8]])
+        slope = np.array([(x, shoulder_line(body, side, x) + 2) for x in inward[:, 0]])
+        hull = cv2.convexHull(np.vstack([round_part, slope]).astype(np.float32))
+        trunk |= _filled(hull[:, 0], size)
     # Where these shapes meet they make corners that no body has.
     whole = cv2.GaussianBlur(np.maximum(arms, trunk), (0, 0), 0.035 * body.size)
     return np.where(whole > 127, arms, 0).astype(np.uint8), np.where(whole > 127, 255, 0).astype(np.uint8)
@@ -155,7 +163,7 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         depth = cv2.distanceTransform((band > 0).astype(np.uint8), cv2.DIST_L2, 5)
         half = max(float(arm.skin.mean()), 4.0)
         roundness = np.clip(depth / half, 0, 1)
-        shade = np.where(band > 0, 0.80 + 0.23 * np.sqrt(1 - (1 - roundness) ** 2), shade)
+        shade = np.where(band > 0, 0.74 + 0.29 * np.sqrt(1 - (1 - roundness) ** 2), shade)
     soft = np.asarray(cv2.GaussianBlur(shade.astype(np.float32), (0, 0), 4))
     return np.clip(colour * soft[..., None] + 0.6 * grain(picture, inner, rng, parse.shape), 0, 255)
 
