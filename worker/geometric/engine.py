@@ -12,7 +12,7 @@ from worker.geometric import body as bodies
 from worker.geometric import fit, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
-from worker.geometric.place import Match, place
+from worker.geometric.place import Match, Segment, place
 from worker.geometric.warp import ThinPlateSpline, refuse_folds, sampling_map
 from worker.maps import Part, Pose
 
@@ -74,8 +74,8 @@ def try_on(
 
     trunk = _bend(pattern.colour, pattern.trunk, placement.trunk, "trunk")
     sleeves = {
-        side: _bend(pattern.colour, pattern.sleeves[side].alpha, match, "sleeve", _upper_arm(body, side))
-        for side, match in placement.sleeves.items()
+        side: _sleeve(pattern.colour, pattern.sleeves[side].alpha, segments, body.arms[side])
+        for side, segments in placement.sleeves.items()
     }
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     covers = {side: layer.alpha for side, layer in sleeves.items()}
@@ -129,12 +129,23 @@ def try_on(
     )
 
 
-def _upper_arm(body: bodies.Body, side: str) -> np.ndarray | None:
-    """Return where a sleeve may be seen whose forearm is behind the body, bool; None for any other."""
-    arm = body.arms[side]
-    if arm is None or not arm.hidden:
-        return None
-    return fit.near(arm.band((HEIGHT, WIDTH), skin=False) / 255, 6)
+def _sleeve(colour: np.ndarray, alpha: np.ndarray, segments: list[Segment], arm: bodies.Arm | None) -> Layer:
+    """Return a sleeve's segments, bent and laid over each other."""
+    whole = Layer(np.zeros((HEIGHT, WIDTH, 3), np.float32), np.zeros((HEIGHT, WIDTH), np.float32))
+    for segment in segments:
+        within = None
+        if arm is not None and segment.first is not None and segment.last is not None:
+            stretch = arm.band((HEIGHT, WIDTH), skin=False, first=segment.first, last=segment.last)
+            within = fit.near(stretch / 255, 8)
+        piece = _bend(colour, alpha, segment.match, "sleeve", within)
+        # Colours go on beyond the alpha: the silhouette may let the sleeve grow.
+        own = fit.near(piece.alpha, 30) & ~fit.near(whole.alpha, 1)
+        if segment is segments[0]:
+            own[:] = True
+        whole.colour[own] = piece.colour[own]
+        _lay(whole.colour, piece.colour, np.where(own, 0, piece.alpha))
+        whole.alpha = np.maximum(whole.alpha, piece.alpha)
+    return whole
 
 
 def _bend(

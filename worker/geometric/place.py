@@ -11,6 +11,7 @@ _CHEST = 0.82  # from armpit to armpit, in units of Body.size; measured on catal
 _TUCK = (
     0.09  # a hem that ends within this share of the trunk's length of the old one takes the old one's place
 )
+_SHARP = 80.0  # degrees at the elbow from which on a sleeve is bent in two pieces
 _STRETCH = 1.3  # how far a garment may be lengthened so that the old one's hem does not peep out
 
 
@@ -23,12 +24,27 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of a sleeve that is bent as one: its matched points, and which stretch of the arm it is on.
+
+    Attributes:
+        match: the matched points.
+        first, last: where on the arm it may be seen, 0 shoulder, 1 elbow, 2 wrist; None, None for a sleeve
+            that is bent as a whole.
+    """
+
+    match: Match
+    first: float | None = None
+    last: float | None = None
+
+
+@dataclass(frozen=True)
 class Placement:
     """Where the garment goes.
 
     Attributes:
         trunk: the trunk's matched points.
-        sleeves: side -> the sleeve's matched points.
+        sleeves: side -> the sleeve's segments, from back to front.
         cuff: side -> how far down the arm the sleeve ends, 0 shoulder, 1 elbow, 2 wrist.
         neckline: float64 (n, 2), the collar's front edge on the body, from the wearer's right to left.
         hem: float64 (768,), the hem's row in each column.
@@ -38,7 +54,7 @@ class Placement:
     """
 
     trunk: Match
-    sleeves: dict[str, Match]
+    sleeves: dict[str, list[Segment]]
     cuff: dict[str, float]
     neckline: np.ndarray
     hem: np.ndarray
@@ -247,7 +263,7 @@ def _sleeve(
     body_size: float,
     scale: float,
     cloth: np.ndarray,
-) -> tuple[Match, float]:
+) -> tuple[list[Segment], float]:
     mark = pattern.mark
     along = arm.along
     upper = along[np.searchsorted(arm.at, 1.0) if arm.at[-1] > 1 else -1]
@@ -274,10 +290,14 @@ def _sleeve(
     edge_out = np.vstack([shoulder, tip, edge_out])
     edge_in = _upto(arm.centre - arm.normal * arm.inner[:, None], along, inner_begin, inner_end)
     edge_in = np.vstack([pit, edge_in])
-    # Of a long sleeve on a forearm that is behind the body, only the upper half is drawn.
-    drawn = sleeve.at <= 0.5 if pattern.sleeve == "long" and arm.hidden else sleeve.at <= 1.0
-    outers = np.vstack([mark[f"{side}_shoulder"], sleeve.outer[drawn]])
-    inners = np.vstack([mark[f"{side}_armpit"], sleeve.inner[drawn]])
+    outers = np.vstack([mark[f"{side}_shoulder"], sleeve.outer])
+    inners = np.vstack([mark[f"{side}_armpit"], sleeve.inner])
+    at = np.concatenate([[0.0], sleeve.at])
+    elbow = upper / max(end, 1e-6)
+    if arm.hidden and pattern.sleeve == "long":
+        # Of a long sleeve on a forearm that is behind the body, only the upper half is drawn.
+        outers, inners, at = outers[at <= 0.5], inners[at <= 0.5], at[at <= 0.5]
+    places = [0.0, 0.0, 0.0]
     garment = [outers[0], inners[0], (outers[0] + inners[0]) / 2]
     there = [shoulder, pit, (shoulder + pit) / 2]
     share_out, share_in = _shares(outers), _shares(inners)
@@ -293,12 +313,34 @@ def _sleeve(
         b = a - across / length * (wide if i > 1 else length)
         garment.append(outer)
         there.append(a)
+        places.append(at[i])
         # A short sleeve's inner seam is a few pixels long: points closer than that only make ripples.
         if i == len(outers) - 1 or min(np.linalg.norm(inner - last), np.linalg.norm(inner - inner_cuff)) > 25:
             garment += [inner, (outer + inner) / 2]
             there += [b, (a + b) / 2]
+            places += [at[i], at[i]]
             last = inner
-    return Match(np.array(garment), np.array(there)), float(np.interp(end, along, arm.at))
+    cuff = float(np.interp(end, along, arm.at))
+    where, garment_points, body_points = np.array(places), np.array(garment), np.array(there)
+
+    def segment(keep: np.ndarray, first: float | None, last: float | None) -> Segment:
+        return Segment(Match(garment_points[keep], body_points[keep]), first, last)
+
+    if arm.hidden:
+        return [segment(where >= 0, 0.0, 1.0)], cuff
+    if cuff > 1.1 and _bend(arm) > _SHARP:
+        # One smooth map cannot turn so sharply: upper arm and forearm are bent each by its own.
+        near = 0.06
+        return [segment(where <= elbow - near, 0.0, 1.0), segment(where >= elbow + near, 1.0, 2.0)], cuff
+    return [segment(where >= 0, None, None)], cuff
+
+
+def _bend(arm: Arm) -> float:
+    """Return by how many degrees the elbow is bent; 0 is a straight arm."""
+    corner = int(np.searchsorted(arm.at, 1.0))
+    before, after = arm.centre[corner - 3] - arm.centre[0], arm.centre[-1] - arm.centre[corner + 3]
+    cosine = before @ after / max(float(np.linalg.norm(before) * np.linalg.norm(after)), 1e-6)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _old_cuff(arm: Arm, cloth: np.ndarray) -> float:

@@ -132,11 +132,14 @@ def _filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Generator) -> np.ndarray:
     """Return skin painted over the whole canvas, float32 (h, w, 3), to be used where skin shows."""
     picture = image.astype(np.float32)
-    shown = _inner(np.isin(parse, _SKIN), 9)
-    face = _inner(parse == Part.FACE, 31)
-    if not face.any():
-        face = parse == Part.FACE
+    shown = _inner(np.isin(parse, (*_SKIN, Part.LEFT_LEG, Part.RIGHT_LEG)), 9)
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    face = _inner(parse == Part.FACE, 9)
+    # Glasses, brows and the deepest shadows are in the face too: skin is the warm, lighter part of it.
+    warm = face & (lab[..., 1] > 130) & (lab[..., 2] > 130)
+    face = warm if warm.sum() > 100 else face
+    if face.any():
+        face &= lab[..., 0] >= np.quantile(lab[..., 0][face], 0.35)
     if face.sum() > 100:
         # Gloves and straps may be labelled as arms: skin is what is like the face.
         middle = np.median(lab[face], axis=0)
@@ -146,7 +149,7 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         # Nothing bare is seen: a middle skin tone is the honest guess.
         return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
     sample = shown if shown.sum() > 6000 else inner
-    tone = np.quantile(picture[sample], 0.55, axis=0).astype(np.float32)
+    tone = np.quantile(picture[sample], 0.65, axis=0).astype(np.float32)
     # Brows, hair and deep shadows are not the skin's colour.
     plain = inner & (np.abs(picture - tone).sum(2) < 100)
     inner = plain if plain.sum() > 200 else inner
