@@ -197,7 +197,7 @@ def _front_arms(
     area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
     for side in SIDES:
         arm = body.arms[side]
-        if arm is not None and not arm.hidden:
+        if arm is not None and not (arm.hidden and cuff):
             area |= taken & (arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0)
     return _soft(area)
 

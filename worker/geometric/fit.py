@@ -6,7 +6,7 @@ import numpy as np
 from worker.geometric.body import SIDES, Body
 from worker.geometric.place import Placement
 
-_RIM = 0.07  # how wide a rim of the old garment the new one takes over, in units of Body.size
+_RIM = 0.055  # how wide a rim of the old garment the new one takes over, in units of Body.size
 _ARM = 0.16  # the same for a bare arm beside its own sleeve
 _GAP = 0.22  # the same for the gap between trunk and arm
 
@@ -42,7 +42,7 @@ def rims(
     )
     for side in SIDES:
         arm = body.arms[side]
-        if arm is not None and not arm.hidden:
+        if arm is not None and not (arm.hidden and sleeves):
             beyond = arm.band((height, width), skin=bool(not sleeves), first=placement.cuff.get(side, 0.0))
             free |= beyond > 0
     if not sleeves:

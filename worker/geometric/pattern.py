@@ -6,6 +6,7 @@ from itertools import product
 import cv2
 import numpy as np
 
+from worker.cloth.garment import BACKGROUND
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.geometric.body import SIDES
 from worker.geometric.paint import mirrored
@@ -82,10 +83,17 @@ def take_apart(image: np.ndarray, mask: np.ndarray, found: GarmentLandmarks) -> 
         if not sided:
             continue
         beyond = _beyond_seam(side, mark, solid)
+        if found.sleeve == "long":
+            # A narrow gap between sleeve and trunk may have been taken for garment.
+            gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < 30)
+            gap[: int(mark[f"{side}_armpit"][1]) - 40] = False
+            alpha[cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
         share = np.clip(0.5 + beyond / _OVERLAP, 0, 1)
         # Above the armpit the two overlap; below it nothing of the sleeve may stay with the trunk.
         rows = np.arange(len(alpha))[:, None]
-        trunk = trunk * (beyond < np.where(rows < mark[f"{side}_armpit"][1], 1.5 * _OVERLAP, 1.0))
+        trunk = np.minimum(trunk, alpha) * (
+            beyond < np.where(rows < mark[f"{side}_armpit"][1], 1.5 * _OVERLAP, 1.0)
+        )
         sleeves[side] = _sleeve(side, mark, (alpha * share).astype(np.float32), solid & (beyond > -2))
     rows = np.array(_ROWS)
     sides = {side: _outline(side, mark, trunk > 0.5, rows) for side in SIDES}

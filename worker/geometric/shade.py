@@ -24,7 +24,7 @@ def light(image: np.ndarray, cloth: np.ndarray) -> np.ndarray:
     # What is far from the garment's own lightness is a print, a hem or a wrongly labelled neighbour.
     usual = np.median(logs[inner > 0]) if inner.any() else 0.0
     inner *= np.abs(logs - usual) < 0.5
-    fine, coarse = _mean(logs, inner, 7), _mean(logs, inner, 60)
+    fine, coarse = _mean(logs, inner, 11), _mean(logs, inner, 60)
     ratio = fine - coarse
     spread = float(np.std(ratio[inner > 0])) if inner.any() else 0.0
     strength = 0.9 * min(1.0, 0.035 / max(spread, 1e-6))

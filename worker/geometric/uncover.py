@@ -34,7 +34,7 @@ def plate(
         the picture, float32 (1024, 768, 3); where it was painted, bool; where that is skin, bool.
     """
     taken = taken_off(image, parse, person)
-    arms, trunk = bare_shape(parse.shape, body)
+    arms, trunk = bare_shape(parse.shape, body, sleeveless=not placement.sleeves)
     below = np.arange(parse.shape[0])[:, None] + 0.5 > placement.hem[None, :]
     shape = (arms > 0) | ((trunk > 0) & ~below)
     skin_area = taken & shape
@@ -92,8 +92,11 @@ def _grown(area: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cv2.dilate(area.astype(np.uint8), disc) > 0)
 
 
-def bare_shape(shape: tuple[int, ...], body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each."""
+def bare_shape(shape: tuple[int, ...], body: Body, *, sleeveless: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each.
+
+    An arm whose forearm is behind the body is left out unless the new garment has no sleeves.
+    """
     size = (shape[0], shape[1])
     inset = 0.2 * (body.shoulder["l"][0] - body.shoulder["r"][0]) / 2
     xs = np.linspace(body.shoulder["r"][0] + inset, body.shoulder["l"][0] - inset, 60)
@@ -106,7 +109,7 @@ def bare_shape(shape: tuple[int, ...], body: Body) -> tuple[np.ndarray, np.ndarr
     arms = np.zeros(size, np.uint8)
     for side in SIDES:
         arm = body.arms[side]
-        if arm is None or arm.hidden:
+        if arm is None or (arm.hidden and not sleeveless):
             continue
         arms |= arm.band(size, skin=True, first=0.12)
         # The deltoid rounds the shoulder off between its top and the arm's outer side.
