@@ -83,11 +83,11 @@ def take_apart(image: np.ndarray, mask: np.ndarray, found: GarmentLandmarks) -> 
         if not sided:
             continue
         beyond = _beyond_seam(side, mark, solid)
-        if found.sleeve == "long":
-            # A narrow gap between sleeve and trunk may have been taken for garment.
-            gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < 30)
-            gap[: int(mark[f"{side}_armpit"][1]) - 40] = False
-            alpha[cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
+        # A narrow gap between sleeve and trunk may have been taken for garment.
+        reach = 30 if found.sleeve == "long" else 14
+        gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < reach)
+        gap[: int(mark[f"{side}_armpit"][1]) - 40] = False
+        alpha[cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
         share = np.clip(0.5 + beyond / _OVERLAP, 0, 1)
         # Above the armpit the two overlap; below it nothing of the sleeve may stay with the trunk.
         rows = np.arange(len(alpha))[:, None]

@@ -27,7 +27,7 @@ def light(image: np.ndarray, cloth: np.ndarray) -> np.ndarray:
     fine, coarse = _mean(logs, inner, 11), _mean(logs, inner, 60)
     ratio = fine - coarse
     spread = float(np.std(ratio[inner > 0])) if inner.any() else 0.0
-    strength = 0.9 * min(1.0, 0.035 / max(spread, 1e-6))
+    strength = 0.6 * min(1.0, 0.035 / max(spread, 1e-6))
     near = cv2.GaussianBlur(inner, (0, 0), 7)
     ratio *= strength * np.clip(near * 2, 0, 1)
     return np.clip(np.exp(ratio), _LEAST, _MOST).astype(np.float32)
