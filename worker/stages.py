@@ -9,6 +9,7 @@ from config.settings import settings
 from worker import agnostic
 from worker.bundle import Bundle
 from worker.cloth.garment import BACKGROUND, Garment, prepare
+from worker.cloth.landmarks import GarmentLandmarks
 from worker.errors import TryonError
 from worker.frame import Frame
 from worker.geometric import paste_back, try_on
@@ -37,7 +38,12 @@ def cloth(given: StageInput) -> Bundle:
     """Cut the garment out and lay it on the canvas."""
     with _blaming(given, "cloth"):
         garment = prepare(_decode(given, "cloth", background=BACKGROUND))
-    return {"cloth.png": garment.image, "mask.png": garment.mask, "frame.json": garment.frame.record()}
+    return {
+        "cloth.png": garment.image,
+        "mask.png": garment.mask,
+        "frame.json": garment.frame.record(),
+        "landmarks.json": garment.landmarks.record(),
+    }
 
 
 def parse(given: StageInput) -> Bundle:
@@ -60,7 +66,12 @@ def generate(given: StageInput) -> Bundle:
     frame = Frame(**posed["frame.json"])
     canvas = frame.to_canvas(photo, fill=FILL)
     person = from_openpose_json(posed["pose.json"])
-    garment = Garment(cut["cloth.png"], cut["mask.png"], Frame(**cut["frame.json"]))
+    garment = Garment(
+        cut["cloth.png"],
+        cut["mask.png"],
+        Frame(**cut["frame.json"]),
+        GarmentLandmarks.from_record(cut["landmarks.json"]),
+    )
     worn = try_on(canvas, person, parsed["parse.png"], posed["mask.png"], garment, seed=given.options["seed"])
     return {
         "result.png": paste_back(photo, frame, worn.image, worn.region),

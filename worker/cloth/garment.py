@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from worker.cloth.landmarks import GarmentLandmarks, find
 from worker.cloth.mask import MAX_PIXELS, cut_out
 from worker.frame import HEIGHT, WIDTH, Frame
 
@@ -17,11 +18,13 @@ class Garment:
         image: RGB uint8 (1024, 768, 3), the garment on light grey (246), VITON-HD's background.
         mask: uint8 (1024, 768), its soft alpha; 128 and more is garment.
         frame: where the product photograph lies on the canvas.
+        landmarks: where its collar, shoulders, sleeves and hem are.
     """
 
     image: np.ndarray
     mask: np.ndarray
     frame: Frame
+    landmarks: GarmentLandmarks
 
 
 BACKGROUND = 246
@@ -38,7 +41,7 @@ def prepare(image: np.ndarray) -> Garment:
 
     The garment is scaled evenly, never stretched, and centred with the margins of VITON-HD's pictures; a
     photograph that is laid out so already keeps its pixels' places. Raises GarmentMaskError when the
-    garment cannot be told from its background.
+    garment cannot be told from its background, or has no shape of an upper-body garment.
     """
     height, width = image.shape[:2]
     shrink = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
@@ -57,7 +60,7 @@ def prepare(image: np.ndarray) -> Garment:
     composed = np.clip(np.round(alpha * colours + (1 - alpha) * BACKGROUND), 0, 255).astype(np.uint8)
 
     frame = Frame(small.scale * image.shape[1] / width, small.left, small.top, width, height)
-    return Garment(composed, mask, frame)
+    return Garment(composed, mask, frame, find(mask))
 
 
 def _lay_out(alpha: np.ndarray) -> Frame:

@@ -1,7 +1,8 @@
 """Finds the landmarks of an upper-body garment, seen from the front, in its mask."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -45,6 +46,17 @@ class GarmentLandmarks:
     points: dict[str, np.ndarray]
     confidence: dict[str, float]
     sleeve: Sleeve
+
+    def record(self) -> dict[str, Any]:
+        """Return the landmarks as JSON values."""
+        points = {name: [float(x) for x in point] for name, point in self.points.items()}
+        return {"points": points, "confidence": self.confidence, "sleeve": self.sleeve}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "GarmentLandmarks":
+        """Return the landmarks that `record` gave."""
+        points = {name: np.array(point, np.float32) for name, point in record["points"].items()}
+        return cls(points, dict(record["confidence"]), record["sleeve"])
 
 
 _LONG = 1.5  # a sleeve longer than this many shoulder widths is long

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from worker.cloth.garment import BACKGROUND, Garment
-from worker.cloth.landmarks import find
 from worker.frame import HEIGHT, WIDTH
 from worker.geometric import body as bodies
 from worker.geometric import fit, shade, uncover
@@ -64,11 +63,11 @@ def try_on(
         seed: decides the grain of painted skin and background; the same seed gives the same bytes.
 
     Raises PoseError when the shoulders are not seen, SynthesisError when the garment would fold over
-    itself, GarmentMaskError when the garment's shape is not an upper-body garment's.
+    itself.
     """
     rng = np.random.default_rng(seed)
     body = bodies.measure(pose, parse, person_mask)
-    pattern = take_apart(garment.image, garment.mask, find(garment.mask))
+    pattern = take_apart(garment.image, garment.mask, garment.landmarks)
     cloth = np.isin(parse, bodies.CLOTHES)
     placement = place(pattern, body, cloth)
 
