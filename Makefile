@@ -9,6 +9,8 @@ COMPILE = $(UV) pip compile --quiet pyproject.toml --constraint requirements.loc
 # Nothing that is installed may speak to the outside on its own.
 export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
+# Compiled modules are kept: every worker and command starts seconds sooner.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup lock demo up test lint unit integration test-kill kill-short bench clean
 
@@ -20,7 +22,7 @@ setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the mod
 .venv/ready: requirements.lock pyproject.toml
 	@command -v $(UV) >/dev/null || { python3 -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv; }
 	@test -x $(PY) || $(UV) venv --quiet .venv
-	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip sync --quiet --python $(PY) --compile-bytecode --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	.venv/bin/tryon weights fetch
 	@touch $@

@@ -83,7 +83,7 @@ STAGES = (
         name="cloth",
         queue=queues.CPU,
         function="worker.stages:cloth",
-        version=1,
+        version=2,
         sources=("cloth",),
         options=("category",),
     ),
