@@ -73,7 +73,7 @@ def try_on(
 
     trunk = _bend(pattern.colour, pattern.trunk, placement.trunk, "trunk")
     sleeves = {
-        side: _sleeve(pattern.colour, pattern.sleeves[side].alpha, segments, body.arms[side])
+        side: _sleeve(pattern.colour, pattern.sleeves[side].alpha, segments, body.arms[side], cloth)
         for side, segments in placement.sleeves.items()
     }
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
@@ -128,12 +128,17 @@ def try_on(
     )
 
 
-def _sleeve(colour: np.ndarray, alpha: np.ndarray, segments: list[Segment], arm: bodies.Arm | None) -> Layer:
+def _sleeve(
+    colour: np.ndarray, alpha: np.ndarray, segments: list[Segment], arm: bodies.Arm | None, cloth: np.ndarray
+) -> Layer:
     """Return a sleeve's segments, bent and laid over each other."""
     whole = Layer(np.zeros((HEIGHT, WIDTH, 3), np.float32), np.zeros((HEIGHT, WIDTH), np.float32))
     for segment in segments:
         within = None
-        if arm is not None and segment.first is not None and segment.last is not None:
+        if arm is None:
+            # Of an arm that is not seen no more shows than the old garment shows of it.
+            within = fit.near(cloth, 10)
+        elif segment.first is not None and segment.last is not None:
             stretch = arm.band((HEIGHT, WIDTH), skin=False, first=segment.first, last=segment.last)
             within = fit.near(stretch / 255, 8)
         piece = _bend(colour, alpha, segment.match, "sleeve", within)
@@ -223,5 +228,5 @@ def _warnings(body: bodies.Body) -> list[str]:
     if not body.facing:
         out.append("The person is seen from behind; the garment's front was drawn.")
     if any(arm is None for arm in body.arms.values()):
-        out.append("An arm is not seen; its sleeve hangs straight down.")
+        out.append("An arm is not seen; its sleeve is drawn where the old garment is.")
     return out

@@ -252,6 +252,23 @@ def _stub(body: Body, side: str) -> Arm:
     return Arm(centre, normal, at, skin, skin, skin, skin, skin, True)
 
 
+def _straightened(arm: Arm) -> Arm:
+    """Return an arm whose forearm is not seen, continued straight on: there a long sleeve would go."""
+    n = len(arm.at)
+    step = (arm.centre[-1] - arm.centre[0]) / n
+
+    def longer(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[-1:], n, 0)])
+
+    return Arm(
+        np.vstack([arm.centre, arm.centre[-1] + step * np.arange(1, n + 1)[:, None]]),
+        longer(arm.normal),
+        np.concatenate([arm.at, 1 + np.arange(1, n + 1) / n]),
+        *(longer(w) for w in (arm.outer, arm.inner, arm.skin, arm.bare_outer, arm.bare_inner)),
+        hidden=True,
+    )
+
+
 def _sleeve(
     sleeve: Sleeve,
     pattern: Pattern,
@@ -265,6 +282,8 @@ def _sleeve(
     cloth: np.ndarray,
 ) -> tuple[list[Segment], float]:
     mark = pattern.mark
+    if arm.hidden and pattern.sleeve == "long":
+        arm = _straightened(arm)
     along = arm.along
     upper = along[np.searchsorted(arm.at, 1.0) if arm.at[-1] > 1 else -1]
     size = upper / 0.95  # shorter than the body's size where the arm points towards the camera
@@ -294,9 +313,6 @@ def _sleeve(
     inners = np.vstack([mark[f"{side}_armpit"], sleeve.inner])
     at = np.concatenate([[0.0], sleeve.at])
     elbow = upper / max(end, 1e-6)
-    if arm.hidden and pattern.sleeve == "long":
-        # Of a long sleeve on a forearm that is behind the body, only the upper half is drawn.
-        outers, inners, at = outers[at <= 0.5], inners[at <= 0.5], at[at <= 0.5]
     places = [0.0, 0.0, 0.0]
     garment = [outers[0], inners[0], (outers[0] + inners[0]) / 2]
     there = [shoulder, pit, (shoulder + pit) / 2]
@@ -321,6 +337,8 @@ def _sleeve(
             places += [at[i], at[i]]
             last = inner
     cuff = float(np.interp(end, along, arm.at))
+    if arm.hidden:
+        cuff = min(cuff, 1.0)
     where, garment_points, body_points = np.array(places), np.array(garment), np.array(there)
 
     def segment(keep: np.ndarray, first: float | None, last: float | None) -> Segment:

@@ -2,7 +2,9 @@
 
 import cv2
 import numpy as np
+from scipy.spatial.distance import cdist
 
+from worker.geometric import shade
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.paint import diffuse, grain, textured
 from worker.geometric.place import Placement, shoulder_line
@@ -49,7 +51,9 @@ def plate(
     if skin_area.any():
         # Painted skin passes into real skin without an edge.
         bare = np.isin(parse, _SKIN)
-        share = np.where(bare, cv2.GaussianBlur(_grown(skin_area, 9).astype(np.float32), (0, 0), 4), 0)
+        over = _shadow(body)
+        reach = _grown(skin_area, 2 * over + 1)
+        share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
         picture = share * _skin(image, parse, body, rng) + (1 - share) * picture
@@ -133,45 +137,84 @@ def _filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Generator) -> np.ndarray:
-    """Return skin painted over the whole canvas, float32 (h, w, 3), to be used where skin shows."""
+    """Return skin painted over the whole canvas, float32 (h, w, 3), to be used where skin shows.
+
+    A tone, shaded as round limbs, that meets the skin which is seen: what painted and real skin differ by
+    there is carried on into the painted area (a membrane, as in Perez et al., "Poisson Image Editing",
+    SIGGRAPH 2003, but of the colours' ratio).
+    """
     picture = image.astype(np.float32)
-    shown = _inner(np.isin(parse, (*_SKIN, Part.LEFT_LEG, Part.RIGHT_LEG)), 9)
+    face, limbs = _seen_skin(image, parse, _shadow(body))
+    if not (face | limbs).any():
+        # Nothing bare is seen: a middle skin tone is the honest guess.
+        return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
+    tone = _tone(picture, face, limbs)
+    painted = tone * (_roundness(parse.shape, body) * shade.light(image, np.isin(parse, CLOTHES)))[..., None]
+    if limbs.any():
+        ratio = np.log((picture + 4) / (painted + 4))
+        # Far from skin that is seen the tone holds; the face's own light is not the arms'.
+        carried = diffuse(cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6), limbs)
+        away = cv2.distanceTransform((~limbs).astype(np.uint8), cv2.DIST_L2, 5) / body.size
+        painted = painted * np.exp(np.clip(carried, -0.5, 0.5) * np.exp(-away)[..., None])
+    return np.clip(painted + 0.6 * grain(picture, face | limbs, rng, parse.shape), 0, 255)
+
+
+def _shadow(body: Body) -> int:
+    """Return how far a garment's shadow falls on the skin beside it, pixels."""
+    return max(4, round(0.08 * body.size))
+
+
+def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the lit face and other bare skin are seen, bool each."""
+    # Legs may be in tights, and what is next to the garment lies in its shadow.
+    shown = _inner(np.isin(parse, _SKIN), 9) & ~_grown(np.isin(parse, CLOTHES), 2 * shadow + 1)
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     face = _inner(parse == Part.FACE, 9)
     # Glasses, brows and the deepest shadows are in the face too: skin is the warm, lighter part of it.
     warm = face & (lab[..., 1] > 130) & (lab[..., 2] > 130)
     face = warm if warm.sum() > 100 else face
     if face.any():
-        face &= lab[..., 0] >= np.quantile(lab[..., 0][face], 0.35)
-    if face.sum() > 100:
-        # Gloves and straps may be labelled as arms: skin is what is like the face.
+        low, high = np.quantile(lab[..., 0][face], (0.5, 0.95))
+        face &= (lab[..., 0] >= low) & (lab[..., 0] <= high)
+    if face.sum() > 50:
+        # Gloves, straps and shadows may be labelled as skin: skin is what is like the face.
         middle = np.median(lab[face], axis=0)
-        shown &= (np.abs(lab[..., 1:] - middle[1:]).max(2) < 9) & (np.abs(lab[..., 0] - middle[0]) < 60)
-    inner = shown | face
-    if not inner.any():
-        # Nothing bare is seen: a middle skin tone is the honest guess.
-        return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
-    sample = shown if shown.sum() > 6000 else inner
-    tone = np.quantile(picture[sample], 0.65, axis=0).astype(np.float32)
-    # Brows, hair and deep shadows are not the skin's colour.
-    plain = inner & (np.abs(picture - tone).sum(2) < 100)
-    inner = plain if plain.sum() > 200 else inner
-    near = diffuse(picture, inner)
-    near = cv2.GaussianBlur(near, (0, 0), 12)
-    colour = 0.5 * near + 0.5 * tone
-    shade = np.ones(parse.shape, np.float32)
+        shown &= (np.abs(lab[..., 1:] - middle[1:]).max(2) < 12) & (np.abs(lab[..., 0] - middle[0]) < 60)
+    return face, shown
+
+
+def _tone(picture: np.ndarray, face: np.ndarray, limbs: np.ndarray) -> np.ndarray:
+    """Return the skin's colour in the light, float32 (3,): the limbs', or the face's where they are few."""
+    samples = [
+        (np.quantile(picture[area], 0.7 if area is limbs else 0.5, axis=0), weight)
+        for area, weight in ((limbs, min(0.7, limbs.sum() / 8000)), (face, 0.5))
+        if area.sum() > 50
+    ]
+    if not samples:
+        return np.asarray(picture[face | limbs].mean(0), np.float32)
+    weights = np.array([weight for _, weight in samples])
+    return np.asarray(weights @ np.array([colour for colour, _ in samples]) / weights.sum(), np.float32)
+
+
+def _roundness(shape: tuple[int, ...], body: Body) -> np.ndarray:
+    """Return the light on round limbs, darker towards their rims; 1 on the trunk, float32 (h, w)."""
+    light = np.ones(shape[:2], np.float32)
     for side in SIDES:
         arm = body.arms[side]
         if arm is None:
             continue
-        band = arm.band(parse.shape, skin=True)
-        # A round limb is darker towards its rims; the light is the old sleeve's, smoothed.
-        depth = cv2.distanceTransform((band > 0).astype(np.uint8), cv2.DIST_L2, 5)
-        half = max(float(arm.skin.mean()), 4.0)
-        roundness = np.clip(depth / half, 0, 1)
-        shade = np.where(band > 0, 0.74 + 0.29 * np.sqrt(1 - (1 - roundness) ** 2), shade)
-    soft = np.asarray(cv2.GaussianBlur(shade.astype(np.float32), (0, 0), 4))
-    return np.clip(colour * soft[..., None] + 0.6 * grain(picture, inner, rng, parse.shape), 0, 255)
+        y, x = np.nonzero(arm.band((shape[0], shape[1]), skin=True))
+        points = np.column_stack([x, y]) + 0.5
+        # Distances to the bones' stations, from one station in two: they lie closer than the arm is wide.
+        nearest = cdist(points, arm.centre[::2]).argmin(1) * 2
+        across = np.einsum("ij,ij->i", points - arm.centre[nearest], arm.normal[nearest])
+        outer, inner = arm.bare_outer[nearest], arm.bare_inner[nearest]
+        place = (across - (outer - inner) / 2) / np.maximum((outer + inner) / 2, 1)
+        curve = 0.80 + 0.25 * np.sqrt(1 - np.clip(np.abs(place), 0, 1) ** 2)
+        # The shoulder's cap passes into the trunk.
+        cap = np.clip((arm.at[nearest] - 0.1) / 0.35, 0, 1)
+        light[y, x] = 1 + (curve - 1) * cap
+    return np.asarray(cv2.GaussianBlur(light, (0, 0), 4))
 
 
 def _inner(area: np.ndarray, size: int) -> np.ndarray:
