@@ -12,10 +12,11 @@ import db.session
 from config.settings import settings
 from db.migrate import upgrade
 from db.models import Base
-from tests.support.workers import BRISK, ROOT
+from tests.support.workers import BRISK, ROOT, WorkerProcess
 from worker import sweep
 from worker.app import app
 from worker.embedded.servers import NAMES, EmbeddedServers
+from worker.storage import storage
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,17 @@ def models_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"{folder} is not there: run `make setup`, or `tryon weights fetch`")
     return folder
+
+
+@pytest.fixture(scope="module")
+def quick_worker(
+    servers: EmbeddedServers, _migrated: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerProcess]:
+    """A worker on both queues that runs the stand-in stages."""
+    storage().ensure_buckets()
+    running = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageCms
 
+from config.settings import settings
 from worker.errors import ImageLoadError, InputValidationError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -59,6 +60,20 @@ def decode(
         image = _open(data, name)
         _check_size(image, name, max_pixels, min_side, max_aspect)
         return _pixels(image, name, background)
+
+
+def decode_input(data: bytes, *, name: str, background: int = 255) -> np.ndarray:
+    """Return an input image, RGB uint8 (h, w, 3), under the limits that the settings give; see `decode`."""
+    limits = settings()
+    return decode(
+        data,
+        name=name,
+        max_bytes=limits.max_image_bytes,
+        max_pixels=limits.max_image_pixels,
+        min_side=limits.min_image_side,
+        max_aspect=limits.max_aspect_ratio,
+        background=background,
+    )
 
 
 def encode(image: np.ndarray, output_format: str) -> tuple[bytes, str]:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from config.settings import settings
 from worker import agnostic
 from worker.bundle import Bundle
 from worker.cloth.garment import BACKGROUND, Garment, prepare
@@ -13,7 +12,7 @@ from worker.cloth.landmarks import GarmentLandmarks
 from worker.errors import TryonError
 from worker.frame import Frame
 from worker.geometric import paste_back, try_on
-from worker.imaging import decode
+from worker.imaging import decode_input
 from worker.parsing import landmark
 from worker.pipeline import StageInput
 from worker.pose.estimator import FILL
@@ -36,8 +35,9 @@ def pose(given: StageInput) -> Bundle:
 
 def cloth(given: StageInput) -> Bundle:
     """Cut the garment out and lay it on the canvas."""
+    photo = decode_input(given.sources["cloth"], name=given.names["cloth"], background=BACKGROUND)
     with _blaming(given, "cloth"):
-        garment = prepare(_decode(given, "cloth", background=BACKGROUND))
+        garment = prepare(photo)
     return {
         "cloth.png": garment.image,
         "mask.png": garment.mask,
@@ -83,20 +83,7 @@ def generate(given: StageInput) -> Bundle:
 
 
 def _photo(given: StageInput) -> np.ndarray:
-    return _decode(given, "person", background=255)
-
-
-def _decode(given: StageInput, source: str, *, background: int) -> np.ndarray:
-    limits = settings()
-    return decode(
-        given.sources[source],
-        name=given.names[source],
-        max_bytes=limits.max_image_bytes,
-        max_pixels=limits.max_image_pixels,
-        min_side=limits.min_image_side,
-        max_aspect=limits.max_aspect_ratio,
-        background=background,
-    )
+    return decode_input(given.sources["person"], name=given.names["person"])
 
 
 @contextmanager

@@ -110,16 +110,8 @@ def _put(data: bytes, what: str) -> str:
 def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
     from worker.bundle import encode_png
     from worker.demo.sheet import contact_sheet
-    from worker.imaging import decode
+    from worker.imaging import decode_input
 
-    limits = settings()
-    photo = decode(
-        person,
-        name="person",
-        max_bytes=limits.max_image_bytes,
-        max_pixels=limits.max_image_pixels,
-        min_side=limits.min_image_side,
-        max_aspect=limits.max_aspect_ratio,
-    )
+    photo = decode_input(person, name="person")
     path.write_bytes(encode_png(contact_sheet(photo, bundles)))
     typer.echo(f"Contact sheet: {path}")

@@ -8,22 +8,14 @@ import urllib.request
 
 import pytest
 
-from tests.support.workers import BRISK, ROOT, WorkerProcess
+from tests.support.workers import BRISK, ROOT
 from worker.bundle import encode_png
 from worker.demo import garments, people
 from worker.storage import storage
 
 
-@pytest.fixture(scope="module")
-def worker(servers, _migrated, tmp_path_factory):
-    storage().ensure_buckets()
-    running = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
-    yield running
-    running.stop()
-
-
 @pytest.fixture(autouse=True)
-def _clean(database, worker):
+def _clean(database, quick_worker):
     pass
 
 

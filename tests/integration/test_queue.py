@@ -18,7 +18,7 @@ from tasks import tryon
 from tests.support import quick
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
-from tests.support.workers import ROOT, WorkerProcess, ended
+from tests.support.workers import ROOT, ended
 from worker import pipeline
 from worker.app import app
 from worker.errors import InputValidationError, NoPersonError, StorageError
@@ -26,16 +26,8 @@ from worker.request import TryonRequest
 from worker.storage import storage
 
 
-@pytest.fixture(scope="module")
-def worker(servers, _migrated, tmp_path_factory):
-    storage().ensure_buckets()
-    running = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
-    yield running
-    running.stop()
-
-
 @pytest.fixture(autouse=True)
-def _clean(database, worker):
+def _clean(database, quick_worker):
     for log in settings().data_dir.glob("runs-*"):
         log.unlink()
 
