@@ -10,6 +10,7 @@ from tasks.cli import codes
 
 
 def _application() -> typer.Typer:
+    from tasks.cli import evaluate
     from tasks.cli.bench import bench
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
@@ -27,6 +28,7 @@ def _application() -> typer.Typer:
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
+    app.add_typer(evaluate.app, name="evaluate")
     return app
 
 

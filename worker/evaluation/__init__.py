@@ -1,0 +1,1 @@
+"""Measures each map against ground truth that this project did not draw."""
