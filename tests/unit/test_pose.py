@@ -14,8 +14,9 @@ from tests.support.samples import CCP, VITON, needs_ccp, needs_samples
 from worker.errors import MultiplePeopleError, NoPersonError, PoseError, TryonError, WeightsMissingError
 from worker.frame import HEIGHT, WIDTH, Frame
 from worker.maps import Body25
-from worker.pose.estimator import PersonPose, PoseEstimator
+from worker.pose.estimator import PersonPose, PoseEstimator, _check_shown
 from worker.pose.formats import from_openpose_json
+from worker.pose.landmarks import MIRROR
 
 PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")
 STREET = ("0007", "0226", "0376", "0751")
@@ -136,6 +137,26 @@ def test_outlines_people_before_a_plain_wall(estimator: PoseEstimator, person: s
     assert overlap(estimator.estimate(viton(person)).mask, parse > 0) > 0.92
 
 
+@needs_samples
+@pytest.mark.parametrize("person", PEOPLE)
+def test_keeps_a_white_shirt_before_a_light_wall(estimator: PoseEstimator, person: str) -> None:
+    parse = np.array(Image.open(VITON / "image-parse" / f"{person}.png"))
+    upper = parse == 5
+    lost = upper & (estimator.estimate(viton(person)).mask <= 127)
+    # The parse itself runs some pixels into the wall.
+    assert lost.sum() / upper.sum() < 0.05
+
+
+@needs_ccp
+@pytest.mark.parametrize(("number", "garment"), [("0560", 54), ("0160", 14), ("0430", 13)])
+def test_keeps_wide_garments(estimator: PoseEstimator, number: str, garment: int) -> None:
+    found = estimator.estimate(street(number))
+    labels = np.array(Image.open(CCP / "labels" / f"{number}.png"))
+    worn = found.frame.to_canvas((labels == garment).astype(np.uint8), interpolation=cv2.INTER_NEAREST)
+    lost = (worn > 0) & (found.mask <= 127)
+    assert lost.sum() / worn.sum() < 0.03
+
+
 @needs_ccp
 @pytest.mark.parametrize("number", STREET)
 def test_zooms_to_the_person_in_the_street(estimator: PoseEstimator, number: str) -> None:
@@ -210,6 +231,26 @@ def test_refuses_a_person_who_cannot_be_dressed(
         estimator.estimate(np.rot90(skimage.data.astronaut()[crop], turns))
     assert isinstance(caught.value, TryonError)
     assert not caught.value.retryable
+
+
+@needs_ccp
+@pytest.mark.parametrize("number", ["0064", "0181", "0202", "0232", "0421", "0448"])
+def test_refuses_a_person_seen_from_the_side(estimator: PoseEstimator, number: str) -> None:
+    with pytest.raises(PoseError, match="turned too far from the camera: use a photograph from the front"):
+        estimator.estimate(street(number))
+
+
+@needs_ccp
+@pytest.mark.parametrize("number", ["0016", "0331", "0478", "0781"])
+def test_takes_a_three_quarter_view(estimator: PoseEstimator, number: str) -> None:
+    assert estimator.estimate(street(number)).pose.seen(Body25.NECK)
+
+
+def test_refuses_a_person_seen_from_behind(astronaut: PersonPose) -> None:
+    _check_shown(astronaut.landmarks, astronaut.frame)
+    # From behind, what was the left shoulder's place is the right one's.
+    with pytest.raises(PoseError, match="seen from behind"):
+        _check_shown(astronaut.landmarks[MIRROR], astronaut.frame)
 
 
 @needs_samples
