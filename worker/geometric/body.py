@@ -302,7 +302,9 @@ def _side(
     band = np.zeros_like(parse)
     if arm is not None:
         band = arm.band(parse.shape, skin=True, first=0.35)
-    blocked = (band > 0) | np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    # Hips that are labelled are seen, be they ever so near to the arm.
+    hips_seen = np.isin(parse, (Part.PANTS, Part.SKIRT))
+    blocked = ((band > 0) & ~hips_seen) | np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     found = np.full(height, np.nan)
     for y in range(max(0, int(neck[1])), height):
         limit = 1.5 * expected[y]

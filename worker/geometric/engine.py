@@ -78,7 +78,7 @@ def try_on(
     }
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     covers = {side: layer.alpha for side, layer in sleeves.items()}
-    reached = fit.rims(trunk.alpha, covers, cloth, bare, body, placement)
+    reached = fit.rims(trunk.alpha, covers, cloth, bare, np.isin(parse, uncover.LOWER), body, placement)
     for name, layer in {"trunk": trunk, **sleeves}.items():
         own = layer.alpha > 0.5
         # A label's stairs and a puffed sleeve's corners are rounded off.
@@ -102,7 +102,7 @@ def try_on(
     for layer in sleeves.values():
         _lay(picture, layer.colour * light[..., None], layer.alpha)
         garment_alpha = np.maximum(garment_alpha, layer.alpha)
-    head = _head(parse)
+    head = _head(parse, cloth)
     hands = _hands(parse, body, placement.cuff)
     _lay(picture, base, hands)
     _lay(picture, image_rgb.astype(np.float32), head)
@@ -219,8 +219,10 @@ def _hands(parse: np.ndarray, body: bodies.Body, cuff: dict[str, float]) -> np.n
     return _soft(area)
 
 
-def _head(parse: np.ndarray) -> np.ndarray:
-    return _soft(np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES)))
+def _head(parse: np.ndarray, cloth: np.ndarray) -> np.ndarray:
+    # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
+    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
+    return _soft(head & ~uncover.grown(cloth, uncover.RIM))
 
 
 def _warnings(body: bodies.Body) -> list[str]:

@@ -16,6 +16,7 @@ def rims(
     sleeves: dict[str, np.ndarray],
     cloth: np.ndarray,
     bare: np.ndarray,
+    lower: np.ndarray,
     body: Body,
     placement: Placement,
 ) -> dict[str, np.ndarray]:
@@ -26,6 +27,7 @@ def rims(
         sleeves: side -> the bent sleeve's alpha.
         cloth: where the old garment is, bool.
         bare: where bare arms are, bool; a sleeve covers them.
+        lower: where trousers or a skirt are, bool; what hangs over them covers the hips.
         body: the body's measures.
         placement: where the garment goes.
 
@@ -35,7 +37,8 @@ def rims(
     """
     height, width = cloth.shape
     rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
-    free = rows > placement.hem[None, :] + 1
+    below = rows > placement.hem[None, :] + 1
+    free = below.copy()
     line = placement.neckline
     free |= (
         (columns > line[0, 0]) & (columns < line[-1, 0]) & (rows < np.interp(columns, line[:, 0], line[:, 1]))
@@ -57,11 +60,15 @@ def rims(
         rim = (distance[name] < _RIM * body.size) & nearest
         if name == "trunk":
             rim |= between & (distance[name] < _GAP * body.size)
-        area = cloth & rim
-        if name != "trunk":
+        area = cloth & rim & ~free
+        if name == "trunk":
+            # Arms before the hips are laid over it afterwards.
+            area |= lower & nearest & (distance[name] < _GAP * body.size) & ~below
+        else:
             # A bare arm beside its own sleeve is a sleeve drawn too narrow.
-            area |= bare & nearest & (distance[name] < _ARM * body.size)
-        taken[name] = area & ~free
+            own = np.logical_and.reduce([distance[name] <= distance[other] for other in sleeves])
+            area |= bare & own & (distance[name] < _ARM * body.size) & ~free
+        taken[name] = area
     return taken
 
 

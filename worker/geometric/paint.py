@@ -33,7 +33,10 @@ def textured(picture: np.ndarray, known: np.ndarray, limit: float = 12.0) -> np.
     mirror = mirrored(picture, known)
     # A wall's grain goes on; an edge mirrored would be a ghost of what stands there.
     texture = mirror - cv2.GaussianBlur(mirror, (0, 0), 5)
-    return np.where(known[..., None], picture, smooth + np.clip(texture, -limit, limit))
+    # Far inside, where one pixel of the edge stands for many, texture would be streaks.
+    depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)
+    texture = np.clip(texture, -limit, limit) * np.exp(-depth / 60)[..., None]
+    return np.where(known[..., None], picture, smooth + texture)
 
 
 def diffuse(picture: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ import numpy as np
 
 from worker.frame import Frame
 
+_FADE = 16  # how wide the result fades out at a border of the canvas inside the photograph, pixels
+
 
 def paste_back(
     photo_rgb: np.ndarray, frame: Frame, result_canvas: np.ndarray, region: np.ndarray
@@ -17,9 +19,11 @@ def paste_back(
         result_canvas: the changed picture, RGB uint8 (1024, 768, 3).
         region: uint8 (1024, 768), the soft alpha of what changed.
 
-    Every photograph pixel whose region is 0 keeps its exact value. Where the canvas is larger than the
+    Every photograph pixel whose region is 0 keeps its exact value. Where the photograph goes on beyond the
+    canvas the region fades out, so that no edge is seen there. Where the canvas is larger than the
     photograph it is shrunk by area, where it is smaller it is enlarged by cubic interpolation.
     """
+    region = _faded(region, frame)
     if frame.scale > 1:
         # warpAffine has no area filter: shrink by it first, then only place.
         drawn, alpha = _shrunk(result_canvas, frame), _shrunk(region, frame)
@@ -33,6 +37,26 @@ def paste_back(
     mixed = share * drawn[changed] + (1 - share) * photo_rgb[changed]
     out[changed] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
     return out
+
+
+def _faded(region: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return the region fading out towards those borders of the canvas that the photograph goes beyond."""
+    height, width = region.shape
+    right, bottom = (
+        frame.left + frame.scale * frame.photo_width,
+        frame.top + frame.scale * frame.photo_height,
+    )
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    share = np.ones((height, width), np.float32)
+    for goes_on, distance in (
+        (frame.left < -1, x[None]),
+        (right > width + 1, (width - x)[None]),
+        (frame.top < -1, y[:, None]),
+        (bottom > height + 1, (height - y)[:, None]),
+    ):
+        if goes_on:
+            share = share * np.clip(distance / _FADE, 0, 1)
+    return np.round(region * share).astype(np.uint8)
 
 
 def _shrunk(canvas: np.ndarray, frame: Frame) -> np.ndarray:

@@ -260,12 +260,17 @@ def _straightened(arm: Arm) -> Arm:
     def longer(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, np.repeat(values[-1:], n, 0)])
 
+    more = np.arange(1, n + 1)
     return Arm(
-        np.vstack([arm.centre, arm.centre[-1] + step * np.arange(1, n + 1)[:, None]]),
+        np.vstack([arm.centre, arm.centre[-1] + step * more[:, None]]),
         longer(arm.normal),
-        np.concatenate([arm.at, 1 + np.arange(1, n + 1) / n]),
-        *(longer(w) for w in (arm.outer, arm.inner, arm.skin, arm.bare_outer, arm.bare_inner)),
-        hidden=True,
+        np.concatenate([arm.at, 1 + more / n]),
+        longer(arm.outer),
+        longer(arm.inner),
+        longer(arm.skin),
+        longer(arm.bare_outer),
+        longer(arm.bare_inner),
+        arm.hidden,
     )
 
 

@@ -11,7 +11,9 @@ from worker.geometric.place import Placement, shoulder_line
 from worker.maps import Part
 
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
-_LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
+RIM = 7
+"""How far over the old garment's label its colours reach: twice the pixels, plus one."""
+LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
 
 
 def plate(
@@ -36,12 +38,12 @@ def plate(
         the picture, float32 (1024, 768, 3); where it was painted, bool; where that is skin, bool.
     """
     taken = taken_off(image, parse, person)
-    arms, trunk = bare_shape(parse.shape, body, sleeveless=not placement.sleeves)
+    arms, trunk = bare_shape(parse, body, sleeveless=not placement.sleeves)
     below = np.arange(parse.shape[0])[:, None] + 0.5 > placement.hem[None, :]
     shape = (arms > 0) | ((trunk > 0) & ~below)
     skin_area = taken & shape
     # Below the hem, what is worn there goes on if it is nearer than the background.
-    lower_area = taken & below & ~skin_area & _nearer(np.isin(parse, _LOWER), parse == 0)
+    lower_area = taken & below & ~skin_area & _nearer(np.isin(parse, LOWER), parse == 0)
     ground_area = taken & ~lower_area
 
     picture = image.astype(np.float32)
@@ -52,7 +54,7 @@ def plate(
         # Painted skin passes into real skin without an edge.
         bare = np.isin(parse, _SKIN)
         over = _shadow(body)
-        reach = _grown(skin_area, 2 * over + 1)
+        reach = grown(skin_area, 2 * over + 1)
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
@@ -74,15 +76,14 @@ def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.nd
     """Return where the old garment, its soft rim, and what the labels missed of it are, bool."""
     cloth = np.isin(parse, CLOTHES)
     background = parse == 0
-    kept = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
     bare = np.isin(parse, _SKIN)
-    taken = cloth | (_grown(cloth, 9) & background) | (_grown(cloth, 5) & ~kept) | (_grown(cloth, 13) & bare)
+    taken = cloth | (grown(cloth, 9) & background) | grown(cloth, RIM) | (grown(cloth, 13) & bare)
     # A label's edge is some pixels off: what is beside it and is not like the background goes too.
     ground = _ground(parse, person)
     if ground.any():
         behind = diffuse(image.astype(np.float32), ground)
         unlike = np.abs(image - behind).max(2) > 10
-        taken |= _grown(cloth, 33) & background & unlike & ~_grown(kept, 41)
+        taken |= grown(cloth, 33) & background & unlike & ~grown(parse == Part.HAIR, 41)
     return taken
 
 
@@ -91,17 +92,18 @@ def _ground(parse: np.ndarray, person: np.ndarray) -> np.ndarray:
     return _inner((parse == 0) & (person < 128), 33)
 
 
-def _grown(area: np.ndarray, size: int) -> np.ndarray:
+def grown(area: np.ndarray, size: int) -> np.ndarray:
+    """Return an area dilated by a disc of an odd size, bool."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return np.asarray(cv2.dilate(area.astype(np.uint8), disc) > 0)
 
 
-def bare_shape(shape: tuple[int, ...], body: Body, *, sleeveless: bool) -> tuple[np.ndarray, np.ndarray]:
+def bare_shape(parse: np.ndarray, body: Body, *, sleeveless: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each.
 
     An arm whose forearm is behind the body is left out unless the new garment has no sleeves.
     """
-    size = (shape[0], shape[1])
+    size = (parse.shape[0], parse.shape[1])
     inset = 0.2 * (body.shoulder["l"][0] - body.shoulder["r"][0]) / 2
     xs = np.linspace(body.shoulder["r"][0] + inset, body.shoulder["l"][0] - inset, 60)
     top = [(x, shoulder_line(body, "r" if x < body.neck[0] else "l", x) + 2) for x in xs]
@@ -110,6 +112,7 @@ def bare_shape(shape: tuple[int, ...], body: Body, *, sleeveless: bool) -> tuple
     left = [(float(body.side_x["l"][y]), float(y)) for y in rows]
     trunk = _filled(np.array([*top, *left, *right[::-1]]), size)
 
+    trunk |= _neck(parse == Part.FACE, body)
     arms = np.zeros(size, np.uint8)
     for side in SIDES:
         arm = body.arms[side]
@@ -128,6 +131,25 @@ def bare_shape(shape: tuple[int, ...], body: Body, *, sleeveless: bool) -> tuple
     # Where these shapes meet they make corners that no body has.
     whole = cv2.GaussianBlur(np.maximum(arms, trunk), (0, 0), 0.035 * body.size)
     return np.where(whole > 127, arms, 0).astype(np.uint8), np.where(whole > 127, 255, 0).astype(np.uint8)
+
+
+def _neck(face: np.ndarray, body: Body) -> np.ndarray:
+    """Return the neck from the face down to the shoulders, by proportions, uint8 {0, 255} (h, w)."""
+    rows = np.flatnonzero(face.any(1))
+    if len(rows) == 0:
+        return np.zeros(face.shape, np.uint8)
+    top = rows[-1] - 0.12 * body.size
+    columns = np.flatnonzero(face[max(int(top), 0)])
+    middle = columns.mean() if len(columns) else body.neck[0]
+    at_chin, at_shoulders = 0.19 * body.size, 0.27 * body.size
+    base = (shoulder_line(body, "r", body.neck[0]) + body.neck[1]) / 2
+    outline = [
+        (middle - at_chin, top),
+        (middle + at_chin, top),
+        (body.neck[0] + at_shoulders, base),
+        (body.neck[0] - at_shoulders, base),
+    ]
+    return _filled(np.array(outline), (face.shape[0], face.shape[1]))
 
 
 def _filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -149,7 +171,10 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         # Nothing bare is seen: a middle skin tone is the honest guess.
         return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
     tone = _tone(picture, face, limbs)
-    painted = tone * (_roundness(parse.shape, body) * shade.light(image, np.isin(parse, CLOTHES)))[..., None]
+    light = _roundness(parse.shape, body) * shade.light(image, np.isin(parse, CLOTHES))
+    # The chin throws its shadow on the throat.
+    from_face = cv2.distanceTransform((parse != Part.FACE).astype(np.uint8), cv2.DIST_L2, 5) / body.size
+    painted = tone * (light * (1 - 0.2 * np.exp(-from_face / 0.12)))[..., None]
     if limbs.any():
         ratio = np.log((picture + 4) / (painted + 4))
         # Far from skin that is seen the tone holds; the face's own light is not the arms'.
@@ -167,7 +192,7 @@ def _shadow(body: Body) -> int:
 def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where the lit face and other bare skin are seen, bool each."""
     # Legs may be in tights, and what is next to the garment lies in its shadow.
-    shown = _inner(np.isin(parse, _SKIN), 9) & ~_grown(np.isin(parse, CLOTHES), 2 * shadow + 1)
+    shown = _inner(np.isin(parse, _SKIN), 9) & ~grown(np.isin(parse, CLOTHES), 2 * shadow + 1)
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     face = _inner(parse == Part.FACE, 9)
     # Glasses, brows and the deepest shadows are in the face too: skin is the warm, lighter part of it.
@@ -223,6 +248,8 @@ def _inner(area: np.ndarray, size: int) -> np.ndarray:
 
 def _lower_clothes(image: np.ndarray, parse: np.ndarray) -> np.ndarray:
     """Return what is worn below, continued upwards by its mirror image, float32 (h, w, 3)."""
-    lower = np.isin(parse, _LOWER)
-    lower = cv2.erode(lower.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    lower = np.isin(parse, LOWER)
+    # Its rim beside the old garment lies in shadow.
+    inner = _inner(lower, 17)
+    lower = inner if inner.any() else lower
     return textured(image.astype(np.float32), lower) if lower.any() else image.astype(np.float32)

@@ -166,7 +166,41 @@ class _Scene:
                 models = self._learnt(shares, models, whole, skin)
             if round_ == _ROUNDS - 2:
                 places = self._dressed_from_the_root(places, shares)
-        return self._without_specks(shares)
+        return self._without_specks(self._without_strangers(shares))
+
+    def _without_strangers(self, shares: np.ndarray) -> np.ndarray:
+        """Return the shares with what has neither hair's nor skin's colour given to the clothes.
+
+        A dark polo neck lies where a neck is, a stiff collar where hair may hang, a strap where an arm is.
+        """
+        classes = np.where(self.person, shares.argmax(-1), -1)
+        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
+        below_chin = self.above < -0.42
+        strange = np.zeros_like(self.person)
+        face = classes == _C.FACE
+        if face.sum() > 30:
+            tone = np.median(lab[face], axis=0)
+            # In shadow skin keeps its hue and loses colour with its light; what differs more is no skin.
+            expected = (tone[1:] - 128) * np.clip(lab[..., :1] / tone[0], 0, 1)
+            off = np.linalg.norm(lab[..., 1:] - 128 - expected, axis=-1)
+            foreign = off > np.maximum(11, 0.72 * np.linalg.norm(expected, axis=-1))
+            foreign |= (lab[..., 0] > 1.05 * tone[0]) & (off > 0.55 * np.linalg.norm(tone[1:] - 128))
+            foreign |= lab[..., 0] < 0.36 * tone[0]
+            # A hand may be gloved, but hardly in white.
+            glove = (self.hand < 0.9) & (lab[..., 0] < tone[0])
+            bare = ((classes == _C.NECK) & below_chin) | ((classes == _C.ARM) & ~glove)
+            strange |= bare & foreign
+        low = (classes == _C.HAIR) & (self.above < -0.15)
+        crown = (classes == _C.HAIR) & (self.above > 0.1)
+        # Single strands may be black or shine; blurred, hair has the colour that is looked for.
+        bins = bin_numbers(cv2.blur(self.rgb, (9, 9)))
+        hair = ColourModel.of(bins[crown], np.ones(int(crown.sum())), (1.8, 1.0, 1.0))
+        if hair is not None:
+            strange |= low & (hair.likelihood(bins) < 0.02 * hair.density.max())
+        strange = cv2.blur(strange.astype(np.float32), (7, 7)) > 0.5
+        cleaned = shares.copy()
+        cleaned[..., _C.UPPER] += np.where(strange & np.isin(classes, (_C.NECK, _C.ARM, _C.HAIR)), 1.0, 0.0)
+        return cleaned
 
     def _without_specks(self, shares: np.ndarray) -> np.ndarray:
         """Return the shares with islands too small to be a part, and hair off the head, given away."""
@@ -326,6 +360,10 @@ class _Scene:
         usual = np.exp(-0.5 * ((steps - 0.82) / 0.16) ** 2) + 0.12 * ((steps > 0.45) & (steps < 2.0))
         score = differs + 0.25 * np.log(usual + 1e-6)
         best = int(score.argmax())
+        shown = (HEIGHT / _SHRINK - self.body.neck[1]) / self.body.torso
+        if shown < 1.1 and differs[best] < 0.35:
+            # The picture ends at the hips: what is seen of a suit or a coat is one garment.
+            return float(shown) + 0.5, 0.0
         if differs[best] < 0.12:
             return 0.82, 0.0
         return float(steps[best]), float(differs[best])
