@@ -241,7 +241,7 @@ def test_refuses_a_person_seen_from_the_side(estimator: PoseEstimator, number: s
 
 
 @needs_ccp
-@pytest.mark.parametrize("number", ["0016", "0331", "0478", "0781"])
+@pytest.mark.parametrize("number", ["0016", "0280", "0331", "0560", "0700", "0781"])
 def test_takes_a_three_quarter_view(estimator: PoseEstimator, number: str) -> None:
     assert estimator.estimate(street(number)).pose.seen(Body25.NECK)
 

@@ -40,11 +40,11 @@ UPRIGHT = 0.5
 """Cosine of the largest angle between the torso and the vertical: 60 degrees."""
 FROM_BEHIND = 0.2
 """The right shoulder lies this far (of the torso) to the right of the left one: the back is to the camera."""
-NARROW, TURNED = 0.46, 65.0
+NARROW, TURNED = 0.46, 70.0
 """The shoulders are turned too far when they appear narrower than this (of the torso; from the front they are
-0.6 to 0.8 of it), and lie this many degrees or more out of the picture's plane, by the model's depth. Both,
-for the depth is exaggerated and some people are narrow. Measured on street photographs: three-quarter views
-have widths from 0.48 of the torso up, views from the side from 0.44 down."""
+0.6 to 0.8 of it) and lie more than this many degrees out of the picture's plane, by the model's depth. Both:
+the depth is exaggerated, and some people are narrow. On street photographs, three-quarter views have widths
+from 0.47 up or angles below 70, views from the side widths below 0.44 and angles above 71."""
 FILL = 240
 """Grey beside the photograph: about the background of the pictures that try-on networks learnt from."""
 
