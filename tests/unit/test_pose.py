@@ -144,7 +144,7 @@ def test_keeps_a_white_shirt_before_a_light_wall(estimator: PoseEstimator, perso
     upper = parse == 5
     lost = upper & (estimator.estimate(viton(person)).mask <= 127)
     # The parse itself runs some pixels into the wall.
-    assert lost.sum() / upper.sum() < 0.05
+    assert lost.sum() / upper.sum() < 0.04
 
 
 @needs_ccp

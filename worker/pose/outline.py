@@ -21,7 +21,7 @@ PLAIN = 3.0
 """A background that varies less than this (CIELAB) within the window is plain; twice as much, not at all."""
 DIFFERENT = 1.5
 """What differs from a plain background by more than this many of its deviations speaks for the person."""
-NOISE = 1.0
+NOISE = 0.5
 """Added to the deviation: what the picture's compression makes of an even colour."""
 BY_DIFFERENCE = (-0.25, 3.0)
 """Least and most that the difference from a plain background counts (log odds). Little against the person: a
@@ -36,6 +36,8 @@ PULL = 0.05
 """How strongly a pixel keeps to its own odds, against 1 for a neighbour of the same colour."""
 CONTRAST_WINDOW = 31
 """What an edge is, is said by the mean difference between neighbours within this many (shrunk) pixels."""
+FAINT = 0.3
+"""Added to the mean difference's square: less than about half a CIELAB unit is nowhere an edge."""
 
 # Parts of the body, and how far hair or clothing goes beyond them (of the torso's length).
 _BODY = (
@@ -143,7 +145,8 @@ def _smooth(share: np.ndarray, lab: np.ndarray, inside: np.ndarray, outside: np.
     contrast = np.zeros(share.shape, np.float32)
     contrast[:, 1:] += steps[0]
     contrast[1:] += steps[1]
-    typical = cv2.blur(contrast, (CONTRAST_WINDOW, CONTRAST_WINDOW)) / 2 + NOISE
+    # The mean of the differences, not of their squares: a strong edge must not drown faint ones.
+    typical = cv2.blur(np.sqrt(contrast / 2), (CONTRAST_WINDOW, CONTRAST_WINDOW)) ** 2 + FAINT
     weights = [np.exp(-steps[0] / (2 * typical[:, 1:])), np.exp(-steps[1] / (2 * typical[1:]))]
 
     band = ~(inside | outside)
