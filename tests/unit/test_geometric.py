@@ -147,3 +147,37 @@ def test_a_person_without_a_shoulder_is_refused(person: Person, garment: Garment
     body[2] = 0
     with pytest.raises(PoseError, match="shoulder"):
         try_on(image, Pose(body, pose.left_hand, pose.right_hand), parse, mask, garment, seed=1)
+
+
+@pytest.fixture(scope="module")
+def long_sleeved() -> Garment:
+    return prepare(np.array(Image.open(SAMPLES / "cloth" / "02783_00.jpg").convert("RGB")))
+
+
+def _with_left_arm(pose: Pose, elbow: tuple[float, float] | None, wrist: tuple[float, float] | None) -> Pose:
+    body = pose.body.copy()
+    for joint, place in ((6, elbow), (7, wrist)):
+        body[joint] = (*place, 1.0) if place else 0.0
+    return Pose(body, pose.left_hand, pose.right_hand)
+
+
+@pytest.mark.parametrize(
+    ("elbow", "wrist"),
+    [((560.0, 640.0), (330.0, 560.0)), ((560.0, 640.0), None), (None, None)],
+    ids=["forearm across the chest", "forearm behind the back", "arm behind the back"],
+)
+def test_a_long_sleeve_is_drawn_on_an_arm_that_is_bent_or_hidden(
+    person: Person, long_sleeved: Garment, elbow: tuple[float, float], wrist: tuple[float, float]
+) -> None:
+    image, pose, parse, mask = person
+    worn = try_on(image, _with_left_arm(pose, elbow, wrist), parse, mask, long_sleeved, seed=1)
+    assert any("arm is not seen" in warning for warning in worn.warnings) == (elbow is None)
+    # Below the shoulder joint, on the upper arm and abreast of the chest, the white sleeve is covered.
+    shoulder = pose.body[5, :2].astype(int)
+    patch = worn.warped_mask[shoulder[1] + 30 : shoulder[1] + 90, shoulder[0] - 20 : shoulder[0] + 20]
+    assert np.mean(patch > 128) > 0.9
+    if wrist is not None:
+        middle = ((np.array(elbow) + np.array(wrist)) / 2).astype(int)
+        assert worn.warped_mask[middle[1], middle[0]] > 128
+        end = (0.15 * np.array(elbow) + 0.85 * np.array(wrist)).astype(int)
+        assert worn.warped_mask[end[1], end[0]] > 128

@@ -54,7 +54,7 @@ class Arm:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def _beyond(self) -> "Arm":
-        """Return the arm with the wrist's root of the hand, which a cuff may have hidden."""
+        """Return the arm with the hand's root, which a cuff may have hidden; rounded, lest no hand follow."""
         if self.hidden:
             return self
         step = self.centre[-1] - self.centre[-2]
@@ -62,7 +62,7 @@ class Arm:
         more = self.skin[-1] * np.array([0.6, 1.2, 1.8])
 
         def longer(widths: np.ndarray) -> np.ndarray:
-            return np.concatenate([widths, np.repeat(widths[-1:], 3)])
+            return np.concatenate([widths, widths[-1] * np.array([1.0, 0.9, 0.55])])
 
         return Arm(
             np.vstack([self.centre, self.centre[-1] + step * more[:, None]]),

@@ -12,8 +12,11 @@ from worker.geometric import fit, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
 from worker.geometric.place import Match, Segment, place
-from worker.geometric.warp import ThinPlateSpline, refuse_folds, sampling_map
+from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
 from worker.maps import Part, Pose
+
+_SLACK = (1e-3, 2e-2, 0.2)  # how freely a spline passes its points: the next where the one before folds
+_CREASED = 0.03  # share of a part's area that may be turned over before a smoother spline is tried
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,6 @@ def _bend(
     Raises SynthesisError when it would fold over itself where it is seen.
     """
     height, width = alpha.shape
-    spline = ThinPlateSpline(match.body, match.garment, slack=1e-3)
     margin = 40
     low = np.floor(match.body.min(0) - margin).astype(int)
     high = np.ceil(match.body.max(0) + margin).astype(int)
@@ -169,11 +171,14 @@ def _bend(
     layer = Layer(np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32))
     if x1 - x0 < 8 or y1 - y0 < 8:
         return layer
-    positions = sampling_map(spline, (x0, y0, x1, y1))
-    px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
-    share = cv2.remap(alpha, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    if within is not None:
-        share *= _soft(within[y0:y1, x0:x1])
+    for slack in _SLACK:
+        positions = sampling_map(ThinPlateSpline(match.body, match.garment, slack=slack), (x0, y0, x1, y1))
+        px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
+        share = cv2.remap(alpha, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        if within is not None:
+            share *= _soft(within[y0:y1, x0:x1])
+        if folded_share(positions, share > 0.5) < _CREASED:
+            break
     refuse_folds(positions, share > 0.5, part)
     drawn = cv2.remap(colour, px, py, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     layer.colour[y0:y1, x0:x1] = drawn
@@ -222,7 +227,8 @@ def _hands(parse: np.ndarray, body: bodies.Body, cuff: dict[str, float]) -> np.n
 def _head(parse: np.ndarray, cloth: np.ndarray) -> np.ndarray:
     # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
     head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
-    return _soft(head & ~uncover.grown(cloth, uncover.RIM))
+    chin = (parse == Part.FACE) & uncover.grown(cloth, uncover.SKIN_RIM)
+    return _soft(head & ~uncover.grown(cloth, uncover.RIM) & ~chin)
 
 
 def _warnings(body: bodies.Body) -> list[str]:

@@ -8,6 +8,7 @@ from worker.geometric.place import Placement
 
 _RIM = 0.055  # how wide a rim of the old garment the new one takes over, in units of Body.size
 _ARM = 0.16  # the same for a bare arm beside its own sleeve
+_HIPS = 0.10  # the same for hips beside it
 _GAP = 0.22  # the same for the gap between trunk and arm
 
 
@@ -63,10 +64,14 @@ def rims(
         area = cloth & rim & ~free
         if name == "trunk":
             # Arms before the hips are laid over it afterwards.
-            area |= lower & nearest & (distance[name] < _GAP * body.size) & ~below
+            area |= lower & nearest & (distance[name] < _HIPS * body.size) & ~below
         else:
             # A bare arm beside its own sleeve is a sleeve drawn too narrow.
             own = np.logical_and.reduce([distance[name] <= distance[other] for other in sleeves])
+            arm = body.arms[name]
+            if arm is not None:
+                upper = arm.band((height, width), skin=False, last=placement.cuff[name])
+                own &= near(upper / 255, 0.1 * body.size)
             area |= bare & own & (distance[name] < _ARM * body.size) & ~free
         taken[name] = area
     return taken

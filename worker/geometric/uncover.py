@@ -11,8 +11,8 @@ from worker.geometric.place import Placement, shoulder_line
 from worker.maps import Part
 
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
-RIM = 7
-"""How far over the old garment's label its colours reach: twice the pixels, plus one."""
+RIM, SKIN_RIM = 7, 15
+"""How far beyond the old garment's label its colours reach, over anything and over skin, as a disc's size."""
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
 
 
@@ -76,8 +76,8 @@ def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.nd
     """Return where the old garment, its soft rim, and what the labels missed of it are, bool."""
     cloth = np.isin(parse, CLOTHES)
     background = parse == 0
-    bare = np.isin(parse, _SKIN)
-    taken = cloth | (grown(cloth, 9) & background) | grown(cloth, RIM) | (grown(cloth, 13) & bare)
+    bare = np.isin(parse, (*_SKIN, Part.FACE))
+    taken = cloth | (grown(cloth, 9) & background) | grown(cloth, RIM) | (grown(cloth, SKIN_RIM) & bare)
     # A label's edge is some pixels off: what is beside it and is not like the background goes too.
     ground = _ground(parse, person)
     if ground.any():
@@ -141,7 +141,7 @@ def _neck(face: np.ndarray, body: Body) -> np.ndarray:
     top = rows[-1] - 0.12 * body.size
     columns = np.flatnonzero(face[max(int(top), 0)])
     middle = columns.mean() if len(columns) else body.neck[0]
-    at_chin, at_shoulders = 0.19 * body.size, 0.27 * body.size
+    at_chin, at_shoulders = 0.17 * body.size, 0.24 * body.size
     base = (shoulder_line(body, "r", body.neck[0]) + body.neck[1]) / 2
     outline = [
         (middle - at_chin, top),
@@ -180,7 +180,10 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         # Far from skin that is seen the tone holds; the face's own light is not the arms'.
         carried = diffuse(cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6), limbs)
         away = cv2.distanceTransform((~limbs).astype(np.uint8), cv2.DIST_L2, 5) / body.size
-        painted = painted * np.exp(np.clip(carried, -0.5, 0.5) * np.exp(-away)[..., None])
+        # Light may differ much, hue hardly.
+        light = carried.mean(2, keepdims=True)
+        carried = np.clip(light, -0.5, 0.5) + np.clip(carried - light, -0.06, 0.06)
+        painted = painted * np.exp(carried * np.exp(-away)[..., None])
     return np.clip(painted + 0.6 * grain(picture, face | limbs, rng, parse.shape), 0, 255)
 
 

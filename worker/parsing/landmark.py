@@ -215,6 +215,10 @@ class _Scene:
                 lost = stats[:, cv2.CC_STAT_AREA] < least
                 if c in (_C.HAIR, _C.FACE):
                     lost |= ~on_head
+                elif c is _C.NECK:
+                    # Skin on the chest that does not hang together with the throat is a raised hand.
+                    lost |= np.bincount(islands.ravel(), (self.along < 0.15).ravel(), count) == 0
+                    cleaned[lost[islands] & (islands > 0), _C.ARM] += 1
                 lost[0] = False
                 cleaned[lost[islands], c] = 0
         return cleaned + 1e-9
