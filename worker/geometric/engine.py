@@ -11,7 +11,7 @@ from worker.geometric import body as bodies
 from worker.geometric import fit, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
-from worker.geometric.place import Match, Segment, place
+from worker.geometric.place import Match, Placement, Segment, place
 from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
 from worker.maps import Part, Pose
 
@@ -106,7 +106,7 @@ def try_on(
         _lay(picture, layer.colour * light[..., None], layer.alpha)
         garment_alpha = np.maximum(garment_alpha, layer.alpha)
     head = _head(parse, cloth)
-    hands = _hands(parse, body, placement.cuff)
+    hands = _hands(parse, body, placement)
     _lay(picture, base, hands)
     _lay(picture, image_rgb.astype(np.float32), head)
     garment_alpha *= (1 - hands) * (1 - head)
@@ -211,17 +211,15 @@ def _front_arms(
     return _soft(area)
 
 
-def _hands(parse: np.ndarray, body: bodies.Body, cuff: dict[str, float]) -> np.ndarray:
-    """Return the bare arms beyond the cuffs: they lie before everything."""
+def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.ndarray:
+    """Return the bare arms that no sleeve covers: they lie before everything."""
     area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
     for side in SIDES:
         arm = body.arms[side]
-        if arm is not None and side in cuff:
-            covered = arm.band(parse.shape, skin=False, last=cuff[side] + 0.03)
+        if arm is not None and placement.longer.get(side, False):
+            covered = arm.band(parse.shape, skin=False, last=placement.cuff[side] + 0.03)
             area &= cv2.dilate(covered, np.ones((25, 25), np.uint8)) == 0
-        elif side in cuff:
-            area &= True
-    return _soft(area)
+    return _soft(area) if placement.sleeves else np.zeros(parse.shape, np.float32)
 
 
 def _head(parse: np.ndarray, cloth: np.ndarray) -> np.ndarray:

@@ -69,7 +69,9 @@ def rims(
             # A bare arm beside its own sleeve is a sleeve drawn too narrow.
             own = np.logical_and.reduce([distance[name] <= distance[other] for other in sleeves])
             arm = body.arms[name]
-            if arm is not None:
+            if not placement.longer[name]:
+                own &= False
+            elif arm is not None:
                 upper = arm.band((height, width), skin=False, last=placement.cuff[name])
                 own &= near(upper / 255, 0.1 * body.size)
             area |= bare & own & (distance[name] < _ARM * body.size) & ~free

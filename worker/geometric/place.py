@@ -46,6 +46,7 @@ class Placement:
         trunk: the trunk's matched points.
         sleeves: side -> the sleeve's segments, from back to front.
         cuff: side -> how far down the arm the sleeve ends, 0 shoulder, 1 elbow, 2 wrist.
+        longer: side -> whether the sleeve covers some of the arm that is bare in the photograph.
         neckline: float64 (n, 2), the collar's front edge on the body, from the wearer's right to left.
         hem: float64 (768,), the hem's row in each column.
         top: the row of the neck points.
@@ -56,6 +57,7 @@ class Placement:
     trunk: Match
     sleeves: dict[str, list[Segment]]
     cuff: dict[str, float]
+    longer: dict[str, bool]
     neckline: np.ndarray
     hem: np.ndarray
     top: float
@@ -96,11 +98,12 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
         garment.append(pits + (mark["hem_centre"] - pits) * t)
         there.append(np.array([x if t else (pit_there["r"][0] + pit_there["l"][0]) / 2, y]))
 
-    sleeves, cuff = {}, {}
+    sleeves, cuff, longer = {}, {}, {}
     for side, sleeve in pattern.sleeves.items():
         arm = body.arms[side]
         if arm is None:
             arm = _stub(body, side)
+        covered, last = _old_cuff(arm, cloth)
         sleeves[side], cuff[side] = _sleeve(
             sleeve,
             pattern,
@@ -111,8 +114,9 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
             pit_there[side],
             body.size,
             scale,
-            cloth,
+            covered,
         )
+        longer[side] = float(np.interp(last, arm.along, arm.at)) < cuff[side] - 0.1
     ends = [
         (_at(body.side_x["r"], hem["r"]), hem["r"]),
         (x, hem["centre"]),
@@ -120,7 +124,15 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
     ]
     edge = np.interp(np.arange(cloth.shape[1]) + 0.5, [e[0] for e in ends], [e[1] for e in ends])
     return Placement(
-        Match(np.array(garment), np.array(there)), sleeves, cuff, top.neckline, edge, top.line, begin, scale
+        Match(np.array(garment), np.array(there)),
+        sleeves,
+        cuff,
+        longer,
+        top.neckline,
+        edge,
+        top.line,
+        begin,
+        scale,
     )
 
 
@@ -284,7 +296,7 @@ def _sleeve(
     pit: np.ndarray,
     body_size: float,
     scale: float,
-    cloth: np.ndarray,
+    old: float,
 ) -> tuple[list[Segment], float]:
     mark = pattern.mark
     if arm.hidden and pattern.sleeve == "long":
@@ -299,7 +311,6 @@ def _sleeve(
     else:
         end = float(np.clip(length - reach, 0.18 * size, along[-1]))
         # A sleeve about as long as the old one takes its place.
-        old = _old_cuff(arm, cloth)
         if end < old < end + 0.3 * size:
             end = old + 3
     # Where the inner side begins: abreast of the armpit.
@@ -366,8 +377,11 @@ def _bend(arm: Arm) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def _old_cuff(arm: Arm, cloth: np.ndarray) -> float:
-    """Return how far along the arm the old garment covers it, pixels."""
+def _old_cuff(arm: Arm, cloth: np.ndarray) -> tuple[float, float]:
+    """Return how far along the arm the old garment covers it, pixels: without a gap, and at the farthest.
+
+    A hand before the arm makes a gap.
+    """
     middle = arm.centre + arm.normal * ((arm.outer - arm.inner) / 2)[:, None]
     across = arm.normal * (0.25 * (arm.outer + arm.inner))[:, None]
     probes = np.stack([middle, middle + across], 1).astype(int)
@@ -375,7 +389,11 @@ def _old_cuff(arm: Arm, cloth: np.ndarray) -> float:
     covered = cloth[probes[..., 1], probes[..., 0]].any(1)
     bare = np.nonzero(~covered[2:])[0]
     along = arm.along
-    return float(along[bare[0] + 2] if len(bare) else along[-1])
+    worn = np.nonzero(covered)[0]
+    return (
+        float(along[bare[0] + 2] if len(bare) else along[-1]),
+        float(along[worn[-1]] if len(worn) else 0.0),
+    )
 
 
 def _upto(edge: np.ndarray, along: np.ndarray, first: float, last: float) -> np.ndarray:

@@ -54,7 +54,9 @@ def plate(
         # Painted skin passes into real skin without an edge.
         bare = np.isin(parse, _SKIN)
         over = _shadow(body)
-        reach = grown(skin_area, 2 * over + 1)
+        # Only along its own arm: a hand before the chest stays as it is.
+        own = skin_area | (parse == Part.NECK) | grown(arms > 0, 9)
+        reach = grown(skin_area, 2 * over + 1) & own
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
@@ -76,7 +78,7 @@ def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.nd
     """Return where the old garment, its soft rim, and what the labels missed of it are, bool."""
     cloth = np.isin(parse, CLOTHES)
     background = parse == 0
-    bare = np.isin(parse, (*_SKIN, Part.FACE))
+    bare = np.isin(parse, (Part.NECK, Part.FACE))
     taken = cloth | (grown(cloth, 9) & background) | grown(cloth, RIM) | (grown(cloth, SKIN_RIM) & bare)
     # A label's edge is some pixels off: what is beside it and is not like the background goes too.
     ground = _ground(parse, person)

@@ -175,7 +175,7 @@ class _Scene:
         """
         classes = np.where(self.person, shares.argmax(-1), -1)
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
-        below_chin = self.above < -0.42
+        below_chin = self.above < -0.36
         strange = np.zeros_like(self.person)
         face = classes == _C.FACE
         if face.sum() > 30:
@@ -188,7 +188,8 @@ class _Scene:
             foreign |= lab[..., 0] < 0.36 * tone[0]
             # A hand may be gloved, but hardly in white.
             glove = (self.hand < 0.9) & (lab[..., 0] < tone[0])
-            bare = ((classes == _C.NECK) & below_chin) | ((classes == _C.ARM) & ~glove)
+            bare = ((classes == _C.NECK) | face) & below_chin
+            bare |= (classes == _C.ARM) & ~glove
             strange |= bare & foreign
         low = (classes == _C.HAIR) & (self.above < -0.15)
         crown = (classes == _C.HAIR) & (self.above > 0.1)
@@ -199,7 +200,7 @@ class _Scene:
             strange |= low & (hair.likelihood(bins) < 0.02 * hair.density.max())
         strange = cv2.blur(strange.astype(np.float32), (7, 7)) > 0.5
         cleaned = shares.copy()
-        cleaned[..., _C.UPPER] += np.where(strange & np.isin(classes, (_C.NECK, _C.ARM, _C.HAIR)), 1.0, 0.0)
+        cleaned[strange & np.isin(classes, (_C.NECK, _C.ARM, _C.HAIR, _C.FACE)), _C.UPPER] += 1
         return cleaned
 
     def _without_specks(self, shares: np.ndarray) -> np.ndarray:
