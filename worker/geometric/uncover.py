@@ -180,7 +180,7 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
     if limbs.any():
         ratio = np.log((picture + 4) / (painted + 4))
         # Far from skin that is seen the tone holds; the face's own light is not the arms'.
-        carried = diffuse(cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6), limbs)
+        carried = cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6)
         away = cv2.distanceTransform((~limbs).astype(np.uint8), cv2.DIST_L2, 5) / body.size
         # Light may differ much, hue hardly.
         light = carried.mean(2, keepdims=True)
@@ -216,7 +216,7 @@ def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.nd
 def _tone(picture: np.ndarray, face: np.ndarray, limbs: np.ndarray) -> np.ndarray:
     """Return the skin's colour in the light, float32 (3,): the limbs', or the face's where they are few."""
     samples = [
-        (np.quantile(picture[area], 0.7 if area is limbs else 0.5, axis=0), weight)
+        (np.quantile(picture[area], 0.75 if area is limbs else 0.7, axis=0), weight)
         for area, weight in ((limbs, min(0.7, limbs.sum() / 8000)), (face, 0.5))
         if area.sum() > 50
     ]

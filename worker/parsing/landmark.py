@@ -175,7 +175,7 @@ class _Scene:
         """
         classes = np.where(self.person, shares.argmax(-1), -1)
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
-        below_chin = self.above < -0.36
+        below_chin = self.above < -0.42
         strange = np.zeros_like(self.person)
         face = classes == _C.FACE
         if face.sum() > 30:
@@ -188,9 +188,10 @@ class _Scene:
             foreign |= lab[..., 0] < 0.36 * tone[0]
             # A hand may be gloved, but hardly in white.
             glove = (self.hand < 0.9) & (lab[..., 0] < tone[0])
-            bare = ((classes == _C.NECK) | face) & below_chin
+            bare = (classes == _C.NECK) & below_chin
             bare |= (classes == _C.ARM) & ~glove
-            strange |= bare & foreign
+            # The chin's shade and a beard are the face's; a bright collar under it is not.
+            strange |= (bare & foreign) | (face & below_chin & (off > 24))
         low = (classes == _C.HAIR) & (self.above < -0.15)
         crown = (classes == _C.HAIR) & (self.above > 0.1)
         # Single strands may be black or shine; blurred, hair has the colour that is looked for.
