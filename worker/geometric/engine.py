@@ -199,11 +199,18 @@ def _soft(area: np.ndarray, sigma: float = 1.2) -> np.ndarray:
     return np.clip((blurred - 0.5) * 2.5 / sigma + 0.5, 0, 1)
 
 
+def _bare_arms(parse: np.ndarray, body: bodies.Body) -> np.ndarray:
+    """Return where bare arms, hands or gloves are, without specks such as buttons, bool."""
+    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    _, islands, stats, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8))
+    return area & (stats[:, cv2.CC_STAT_AREA] > 0.01 * body.size**2)[islands]
+
+
 def _front_arms(
     parse: np.ndarray, body: bodies.Body, cuff: dict[str, float], taken: np.ndarray
 ) -> np.ndarray:
     """Return where arms lie before the trunk: bare ones as labelled, painted ones where a sleeve was."""
-    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    area = _bare_arms(parse, body)
     for side in SIDES:
         arm = body.arms[side]
         if arm is not None and not (arm.hidden and cuff):
@@ -213,7 +220,7 @@ def _front_arms(
 
 def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.ndarray:
     """Return the bare arms that no sleeve covers: they lie before everything."""
-    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    area = _bare_arms(parse, body)
     for side in SIDES:
         arm = body.arms[side]
         if arm is not None and placement.longer.get(side, False):

@@ -102,7 +102,7 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
     for side, sleeve in pattern.sleeves.items():
         arm = body.arms[side]
         if arm is None:
-            arm = _stub(body, side)
+            arm = stub(body, side)
         covered, last = _old_cuff(arm, cloth)
         sleeves[side], cuff[side] = _sleeve(
             sleeve,
@@ -254,7 +254,7 @@ def _at(edge: np.ndarray, y: float) -> float:
     return float(np.interp(y, np.arange(len(edge)) + 0.5, edge))
 
 
-def _stub(body: Body, side: str) -> Arm:
+def stub(body: Body, side: str) -> Arm:
     """Return an arm that hangs straight down, for one whose elbow is not seen."""
     n = 14
     at = np.linspace(0, 1, n)

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from worker.geometric import shade
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.paint import diffuse, grain, textured
-from worker.geometric.place import Placement, shoulder_line
+from worker.geometric.place import Placement, shoulder_line, stub
 from worker.maps import Part
 
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
@@ -103,7 +103,7 @@ def grown(area: np.ndarray, size: int) -> np.ndarray:
 def bare_shape(parse: np.ndarray, body: Body, *, sleeveless: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each.
 
-    An arm whose forearm is behind the body is left out unless the new garment has no sleeves.
+    An arm that is behind the body, all or its forearm, is left out unless the new garment has no sleeves.
     """
     size = (parse.shape[0], parse.shape[1])
     inset = 0.2 * (body.shoulder["l"][0] - body.shoulder["r"][0]) / 2
@@ -118,6 +118,8 @@ def bare_shape(parse: np.ndarray, body: Body, *, sleeveless: bool) -> tuple[np.n
     arms = np.zeros(size, np.uint8)
     for side in SIDES:
         arm = body.arms[side]
+        if arm is None and sleeveless:
+            arm = stub(body, side)
         if arm is None or (arm.hidden and not sleeveless):
             continue
         arms |= arm.band(size, skin=True, first=0.12)
@@ -216,7 +218,7 @@ def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.nd
 def _tone(picture: np.ndarray, face: np.ndarray, limbs: np.ndarray) -> np.ndarray:
     """Return the skin's colour in the light, float32 (3,): the limbs', or the face's where they are few."""
     samples = [
-        (np.quantile(picture[area], 0.75 if area is limbs else 0.7, axis=0), weight)
+        (np.quantile(picture[area], 0.7 if area is limbs else 0.6, axis=0), weight)
         for area, weight in ((limbs, min(0.7, limbs.sum() / 8000)), (face, 0.5))
         if area.sum() > 50
     ]
