@@ -91,11 +91,11 @@ def try_on(
         # Under the seam the trunk goes on, so that nothing shows through two soft edges.
         joint = fit.near(trunk.alpha, 12) & fit.near(layer.alpha, 6)
         trunk.alpha = np.maximum(trunk.alpha, _soft(joint | (trunk.alpha > 0.5)))
-    base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, rng)
+    light = shade.light(image_rgb, cloth)
+    base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, light, rng)
 
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.
     picture = base.copy()
-    light = shade.light(image_rgb, cloth)
     garment_alpha = np.zeros(parse.shape, np.float32)
     front = _front_arms(parse, body, placement.cuff, taken)
     _lay(picture, trunk.colour * light[..., None], trunk.alpha)

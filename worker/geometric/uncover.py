@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from worker.geometric import shade
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.paint import diffuse, grain, textured
 from worker.geometric.place import Placement, shoulder_line, stub
@@ -22,6 +21,7 @@ def plate(
     person: np.ndarray,
     body: Body,
     placement: Placement,
+    light: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the person without the old garment.
@@ -32,6 +32,7 @@ def plate(
         person: person mask, uint8 (1024, 768).
         body: the body's measures.
         placement: where the new garment will be.
+        light: the photograph's light on what is worn, float32 (1024, 768), see `shade.light`.
         rng: draws the grain of painted surfaces.
 
     Returns:
@@ -60,7 +61,7 @@ def plate(
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
-        picture = share * _skin(image, parse, body, rng) + (1 - share) * picture
+        picture = share * _skin(image, parse, body, light, rng) + (1 - share) * picture
         taken |= share[..., 0] > 0.01
     if lower_area.any():
         picture[lower_area] = _lower_clothes(image, parse)[lower_area]
@@ -162,7 +163,9 @@ def _filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return area
 
 
-def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Generator) -> np.ndarray:
+def _skin(
+    image: np.ndarray, parse: np.ndarray, body: Body, light: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Return skin painted over the whole canvas, float32 (h, w, 3), to be used where skin shows.
 
     A tone, shaded as round limbs, that meets the skin which is seen: what painted and real skin differ by
@@ -175,7 +178,7 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         # Nothing bare is seen: a middle skin tone is the honest guess.
         return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
     tone = _tone(picture, face, limbs)
-    light = _roundness(parse.shape, body) * shade.light(image, np.isin(parse, CLOTHES))
+    light = _roundness(parse.shape, body) * light
     # The chin throws its shadow on the throat.
     from_face = cv2.distanceTransform((parse != Part.FACE).astype(np.uint8), cv2.DIST_L2, 5) / body.size
     painted = tone * (light * (1 - 0.2 * np.exp(-from_face / 0.12)))[..., None]
@@ -185,8 +188,8 @@ def _skin(image: np.ndarray, parse: np.ndarray, body: Body, rng: np.random.Gener
         carried = cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6)
         away = cv2.distanceTransform((~limbs).astype(np.uint8), cv2.DIST_L2, 5) / body.size
         # Light may differ much, hue hardly.
-        light = carried.mean(2, keepdims=True)
-        carried = np.clip(light, -0.5, 0.5) + np.clip(carried - light, -0.06, 0.06)
+        lighter = carried.mean(2, keepdims=True)
+        carried = np.clip(lighter, -0.5, 0.5) + np.clip(carried - lighter, -0.06, 0.06)
         painted = painted * np.exp(carried * np.exp(-away)[..., None])
     return np.clip(painted + 0.6 * grain(picture, face | limbs, rng, parse.shape), 0, 255)
 
@@ -211,7 +214,8 @@ def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.nd
     if face.sum() > 50:
         # Gloves, straps and shadows may be labelled as skin: skin is what is like the face.
         middle = np.median(lab[face], axis=0)
-        shown &= (np.abs(lab[..., 1:] - middle[1:]).max(2) < 12) & (np.abs(lab[..., 0] - middle[0]) < 60)
+        for channel, most in ((0, 60), (1, 12), (2, 12)):
+            shown &= np.abs(lab[..., channel] - middle[channel]) < most
     return face, shown
 
 
