@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
-from worker import pipeline, storage
-from worker.bundle import pack, unpack
+from worker import pipeline
+from worker.bundle import Packed, pack, unpack
 from worker.errors import InternalError, JobTimeoutError, OutOfMemoryError, TryonError
 from worker.imaging import encode
+from worker.storage import Storage, storage
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def _work(held: jobs.Claim, models: Any) -> list[jobs.Wake] | None:
     began = time.perf_counter()
     row = pipeline.stage(held.stage)
     names = {"person": held.person_key, "cloth": held.cloth_key}
-    store = storage.storage()
+    store = storage()
     sources = {
         source: store.get_input(names[source], max_bytes=settings().max_image_bytes) for source in row.sources
     }
@@ -62,26 +63,29 @@ def _work(held: jobs.Claim, models: Any) -> list[jobs.Wake] | None:
         log.info("%s of %s waits for %s, which another job is computing", held.stage, held.job_id, key)
         return None
 
-    stored = store.get_artifact(key) if store.has_artifact(key) else None
+    hit = store.has_artifact(key)
     compute_ms = 0.0
-    if stored is None:
-        artifacts = {need: unpack(store.get_artifact(held.artifacts[need])) for need in row.needs}
-        computing = time.perf_counter()
-        bundle = pipeline.function(row)(pipeline.StageInput(sources, names, artifacts, options, models))
-        compute_ms = 1000 * (time.perf_counter() - computing)
-        store.put_artifact(key, pack(bundle))
+    if hit:
+        data = store.get_artifact(key)
     else:
-        bundle = unpack(stored)
+        artifacts = {need: unpack(store.get_artifact(held.artifacts[need])) for need in row.needs}
+        given = pipeline.StageInput(sources, names, artifacts, options, models)
+        computing = time.perf_counter()
+        bundle = pipeline.function(row)(given)
+        compute_ms = 1000 * (time.perf_counter() - computing)
+        data = pack(bundle)
+        store.put_artifact(key, data)
 
+    made = unpack(data)
     last = row is pipeline.STAGES[-1]
-    result_key = _deliver(store, held, bundle) if last else None
+    result_key = _deliver(store, held, made) if last else None
     wakes = jobs.finish(
         held,
         artifact_key=key,
         run_ms=1000 * (time.perf_counter() - began),
         compute_ms=compute_ms,
-        cache_hit=stored is not None,
-        details=bundle.get("details.json"),
+        cache_hit=hit,
+        details=made.get("details.json"),
         engine=options["engine"] if last else None,
         result_key=result_key,
     )
@@ -90,10 +94,13 @@ def _work(held: jobs.Claim, models: Any) -> list[jobs.Wake] | None:
     return wakes
 
 
-def _deliver(store: Any, held: jobs.Claim, bundle: Mapping[str, Any]) -> str:
+def _deliver(store: Storage, held: jobs.Claim, made: Packed) -> str:
     """Put the picture where the customer's shop fetches it; the same job always writes the same object."""
     output_format = held.options["output_format"]
-    data, content_type = encode(bundle["result.png"], output_format)
+    if output_format == "png":
+        data, content_type = made.file("result.png"), "image/png"  # the file that is there already
+    else:
+        data, content_type = encode(made["result.png"], output_format)
     result_key = f"results/{held.job_id}/tryon.{output_format}"
     store.put_result(result_key, data, content_type)
     return result_key

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from worker import agnostic
 from worker.bundle import Bundle
 from worker.cloth.garment import BACKGROUND, Garment, prepare
 from worker.cloth.landmarks import GarmentLandmarks
@@ -75,8 +74,7 @@ def generate(given: StageInput) -> Bundle:
     worn = try_on(canvas, person, parsed["parse.png"], posed["mask.png"], garment, seed=given.options["seed"])
     return {
         "result.png": paste_back(photo, frame, worn.image, worn.region),
-        "agnostic.png": agnostic.image_agnostic(canvas, parsed["parse.png"], person.body),
-        "warped.png": worn.warped,
+        "warped.jpg": worn.warped,
         "region.png": worn.region,
         "details.json": {"warnings": worn.warnings},
     }

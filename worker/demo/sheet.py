@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from worker.agnostic import image_agnostic
 from worker.bundle import Bundle
 from worker.frame import Frame
 from worker.parsing.palette import colourise
+from worker.pose.estimator import FILL
+from worker.pose.formats import from_openpose_json
 
 PANEL_HEIGHT = 420
 MARGIN = 12
@@ -18,18 +21,19 @@ TITLE = 26
 def contact_sheet(photo: np.ndarray, bundles: Mapping[str, Bundle]) -> np.ndarray:
     """Return the sheet, RGB uint8, of a job's photograph (h, w, 3) and the bundles of its four stages."""
     pose, cloth, parse, made = (bundles[name] for name in ("pose", "cloth", "parse", "generate"))
-    canvas = Frame(**pose["frame.json"]).to_canvas(photo)
+    canvas = Frame(**pose["frame.json"]).to_canvas(photo, fill=FILL)
+    labels, body = parse["parse.png"], from_openpose_json(pose["pose.json"]).body
     drawn = pose["pose.png"].any(axis=2, keepdims=True)
     overlay = np.where(drawn, pose["pose.png"], (canvas * 0.6).astype(np.uint8))
     return sheet(
         [
             ("person", photo),
             ("pose", overlay),
-            ("parse", colourise(parse["parse.png"])),
-            ("agnostic", made["agnostic.png"]),
+            ("parse", colourise(labels)),
+            ("agnostic", image_agnostic(canvas, labels, body)),
             ("garment", cloth["cloth.png"]),
             ("garment mask", cv2.cvtColor(cloth["mask.png"], cv2.COLOR_GRAY2RGB)),
-            ("warped garment", made["warped.png"]),
+            ("warped garment", made["warped.jpg"]),
             ("result", made["result.png"]),
         ],
         columns=4,
