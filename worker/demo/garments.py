@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from worker.frame import HEIGHT, WIDTH
 
-NAMES = ("striped_tee", "word_tee", "long_sleeve", "tank")
+NAMES = ("long_sleeve", "word_tee", "striped_tee", "tank")
 """The garments that `draw` knows; the first is the demo's."""
 
 BACKGROUND = 246

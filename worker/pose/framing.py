@@ -15,9 +15,6 @@ SHOULDERS_PER_TORSO = 0.72
 SIDE_MARGIN = 0.25
 """Room beside the outermost joint: the thickness of an arm, a hand, hair (of the torso's length)."""
 
-BULK = 0.4
-"""Room at most for clothes that reach beyond that (of the torso's length); what lies further is a bag."""
-
 HEAD_MARGIN = 0.06
 """Room above hair or hat (of the torso's length)."""
 
@@ -98,16 +95,7 @@ def _wanted(landmarks: np.ndarray, mask: np.ndarray) -> tuple[float, float, floa
         _head_top(points[Landmark.NOSE], mask, 0.3 * torso) - HEAD_MARGIN * torso,
     )
     y1 = max(float(neck[1]) + BELOW_NECK * torso, float(points[inside, 1].max()) + margin)
-    left, right = _outline_sides(mask, y0, y1)
-    furthest = BULK * torso
-    return max(min(x0, left), x0 - furthest), y0, min(max(x1, right), x1 + furthest), y1
-
-
-def _outline_sides(mask: np.ndarray, y0: float, y1: float) -> tuple[float, float]:
-    """Return where the person begins and ends between two heights: bulky clothes reach beyond the joints."""
-    band = mask[max(0, int(y0)) : max(1, int(y1))] > 0.5
-    columns = np.flatnonzero(band.mean(0) > 0.03)
-    return (float(columns[0]), float(columns[-1] + 1)) if len(columns) else (np.inf, -np.inf)
+    return x0, y0, x1, y1
 
 
 def _head_top(nose: np.ndarray, mask: np.ndarray, reach: float) -> float:
