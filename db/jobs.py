@@ -199,6 +199,7 @@ def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: fl
     ).scalar()
     if taken is None:
         return None
+    _worker_is(session, worker, "busy")
     session.execute(
         update(Job)
         .where(Job.id == job_id, Job.status == "queued")
@@ -249,6 +250,7 @@ def lead(session: Session, held: Claim, artifact_key: str) -> bool:
                 ready_at=func.now(),
             )
         )
+        _worker_is(session, held.worker, "ready")
         return False
     led = session.execute(update(Stage).where(*mine).values(artifact_key=artifact_key))
     return _changed(led) == 1
@@ -281,6 +283,7 @@ def finish(
     transaction makes ready the stages of other jobs that waited for this artifact.
     """
     _lock_artifact(session, artifact_key)
+    _worker_is(session, held.worker, "ready")
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
     ended = session.execute(
         update(Stage)
@@ -330,6 +333,7 @@ def fail(
     artifact_key = session.scalar(select(Stage.artifact_key).where(*_mine(held)))
     if artifact_key is not None:
         _lock_artifact(session, artifact_key)
+    _worker_is(session, held.worker, "ready")
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
     stage = session.scalars(select(Stage).where(*_mine(held)).with_for_update()).one_or_none()
     if stage is None:
@@ -486,12 +490,6 @@ def register_worker(
 
 
 @transition
-def worker_state(session: Session, name: str, state: str) -> None:
-    """Write that a worker is ready or busy."""
-    session.execute(update(Worker).where(Worker.name == name).values(state=state, seen_at=func.now()))
-
-
-@transition
 def worker_present(session: Session, name: str) -> bool:
     """Write that an idle worker is still there. False when the table has forgotten it."""
     return (
@@ -628,6 +626,10 @@ def _mine(held: Claim) -> tuple[Any, ...]:
         Stage.attempt == held.attempt,
         Stage.worker == held.worker,
     )
+
+
+def _worker_is(session: Session, name: str, state: str) -> None:
+    session.execute(update(Worker).where(Worker.name == name).values(state=state, seen_at=func.now()))
 
 
 def _lock_artifact(session: Session, artifact_key: str) -> None:

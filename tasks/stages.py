@@ -9,8 +9,8 @@ from worker.errors import TryonError
 def _run(name: str, job_id: str) -> str:
     from worker import process, runner, wake  # a producer imports this module and runs no stage
 
-    with process.at_work() as worker:
-        runner.run_stage(job_id, name, worker=worker.name, models=worker.models, wake=partial(wake.send, app))
+    worker = process.current()
+    runner.run_stage(job_id, name, worker=worker.name, models=worker.models, wake=partial(wake.send, app))
     return job_id
 
 

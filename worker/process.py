@@ -4,8 +4,6 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,22 +66,17 @@ def tear_down() -> None:
         _current = None
 
 
-@contextmanager
-def at_work() -> Iterator[WorkerProcess]:
-    """Hold the process as busy for the length of one stage."""
+def current() -> WorkerProcess:
+    """Return this worker process."""
     if _current is None:
         raise RuntimeError("this process was not set up as a worker")
-    jobs.worker_state(_current.name, "busy")
-    try:
-        yield _current
-    finally:
-        jobs.worker_state(_current.name, "ready")
+    return _current
 
 
-def _stay_present(current: WorkerProcess, described: dict[str, Any]) -> None:
-    while not current.gone.wait(PRESENCE_S):
+def _stay_present(here: WorkerProcess, described: dict[str, Any]) -> None:
+    while not here.gone.wait(PRESENCE_S):
         try:
-            if not jobs.worker_present(current.name):
-                jobs.register_worker(current.name, state="ready", **described)  # forgotten in an outage
+            if not jobs.worker_present(here.name):
+                jobs.register_worker(here.name, state="ready", **described)  # forgotten in an outage
         except DatabaseUnavailableError as error:
-            log.warning("%s could not say that it is present: %s", current.name, error)
+            log.warning("%s could not say that it is present: %s", here.name, error)
