@@ -176,6 +176,9 @@ def ready_stages(session: Session, job_id: str) -> list[Wake]:
 @transition
 def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: float) -> Claim | None:
     """Take a ready stage: raise its attempt, start its lease. None when it is not to be had."""
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
+    if job is None:
+        return None
     taken = session.execute(
         update(Stage)
         .where(
@@ -200,12 +203,9 @@ def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: fl
     if taken is None:
         return None
     _worker_is(session, worker, "busy")
-    session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.status == "queued")
-        .values(status="running", started_at=func.now())
-    )
-    job = session.get_one(Job, job_id)
+    if job.status == "queued":
+        job.status = "running"
+        job.started_at = func.now()
     succeeded = session.scalars(select(Stage).where(Stage.job_id == job_id, Stage.status == "succeeded"))
     return Claim(
         job_id=job_id,
@@ -283,7 +283,6 @@ def finish(
     transaction makes ready the stages of other jobs that waited for this artifact.
     """
     _lock_artifact(session, artifact_key)
-    _worker_is(session, held.worker, "ready")
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
     ended = session.execute(
         update(Stage)
@@ -300,6 +299,7 @@ def finish(
             finished_at=func.now(),
         )
     )
+    _worker_is(session, held.worker, "ready")
     if _changed(ended) != 1:
         return None
     stages = session.scalars(select(Stage).where(Stage.job_id == held.job_id)).all()
@@ -333,9 +333,9 @@ def fail(
     artifact_key = session.scalar(select(Stage.artifact_key).where(*_mine(held)))
     if artifact_key is not None:
         _lock_artifact(session, artifact_key)
-    _worker_is(session, held.worker, "ready")
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
     stage = session.scalars(select(Stage).where(*_mine(held)).with_for_update()).one_or_none()
+    _worker_is(session, held.worker, "ready")
     if stage is None:
         return None
     _end_attempt(session, job, stage, error, retry_after_s)
@@ -629,6 +629,7 @@ def _mine(held: Claim) -> tuple[Any, ...]:
 
 
 def _worker_is(session: Session, name: str, state: str) -> None:
+    """Write the worker's state; after any stage's row, so that every transaction locks in one order."""
     session.execute(update(Worker).where(Worker.name == name).values(state=state, seen_at=func.now()))
 
 

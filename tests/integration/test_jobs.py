@@ -3,9 +3,11 @@
 import threading
 
 import pytest
+from sqlalchemy import text
 
 from db import jobs
 from db.jobs import StageSpec
+from db.session import engine
 
 STAGES = (
     StageSpec("pose", "cpu", ()),
@@ -235,3 +237,43 @@ def test_a_refused_request_can_be_polled():
     jobs.submit_refused("bad", person_key="p", cloth_key="c", options={"engine": "magic"}, error=ERROR)
     record = jobs.status("bad")
     assert (record["status"], record["error"], record["stages"]) == ("failed", ERROR, [])
+
+
+def test_transitions_of_one_job_at_once_never_wait_for_each_other_for_ever(servers):
+    """Claims, heartbeats, ends and a cancel of the same job from many threads: no deadlock is recorded."""
+    before = deadlocks()
+    for number in range(15):
+        job_id = f"busy-{number}"
+        submit(job_id)
+        barrier = threading.Barrier(4)
+
+        def work(stage, job_id=job_id, barrier=barrier):
+            barrier.wait()
+            held = claim(stage, job_id, worker=f"w-{stage}")
+            if held is not None:
+                jobs.heartbeat(held, lease_s=30)
+                jobs.fail(held, ERROR, retry_after_s=None)
+
+        def stop(job_id=job_id, barrier=barrier):
+            barrier.wait()
+            jobs.cancel(job_id)
+
+        def sweep(barrier=barrier):
+            barrier.wait()
+            reap()
+            jobs.expire(job_timeout_s=-1)
+
+        threads = [threading.Thread(target=work, args=(stage,)) for stage in ("pose", "cloth")]
+        threads += [threading.Thread(target=stop), threading.Thread(target=sweep)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert jobs.status(job_id)["status"] in ("failed", "canceled")
+    assert deadlocks() == before
+
+
+def deadlocks():
+    query = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    with engine().connect() as connection:
+        return connection.execute(query).scalar()
