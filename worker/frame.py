@@ -9,6 +9,9 @@ import numpy as np
 WIDTH, HEIGHT = 768, 1024
 """The canvas that VITON-HD works on, pixels."""
 
+FILL = 240
+"""The grey of the canvas beyond a person's photograph, near that of VITON-HD's studio walls."""
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -9,12 +9,11 @@ from worker.bundle import Bundle
 from worker.cloth.garment import BACKGROUND, Garment, prepare
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.errors import TryonError
-from worker.frame import Frame
+from worker.frame import FILL, Frame
 from worker.geometric import paste_back, try_on
 from worker.imaging import decode_input
 from worker.parsing import landmark
 from worker.pipeline import StageInput
-from worker.pose.estimator import FILL
 from worker.pose.formats import from_openpose_json, to_openpose_json
 from worker.pose.render import render
 

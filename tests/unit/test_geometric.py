@@ -9,9 +9,10 @@ from PIL import Image
 
 from worker.cloth.garment import Garment, prepare
 from worker.errors import PoseError, SynthesisError
-from worker.frame import HEIGHT, WIDTH
+from worker.frame import FILL, HEIGHT, WIDTH
 from worker.geometric import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
+from worker.geometric.shade import exposure
 from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
 from worker.maps import Part, Pose
 
@@ -181,3 +182,11 @@ def test_a_long_sleeve_is_drawn_on_an_arm_that_is_bent_or_hidden(
         assert worn.warped_mask[middle[1], middle[0]] > 128
         end = (0.15 * np.array(elbow) + 0.85 * np.array(wrist)).astype(int)
         assert worn.warped_mask[end[1], end[0]] > 128
+
+
+def test_a_dark_photograph_darkens_the_garment_and_a_dark_coat_does_not():
+    canvas = np.full((1024, 768, 3), 40, np.uint8)
+    canvas[:, :100] = FILL  # the canvas beyond the photograph
+    assert exposure(canvas) == pytest.approx(0.2)
+    canvas[:40, 300:500] = 220  # a lamp, a window, the sky
+    assert exposure(canvas) == 1.0

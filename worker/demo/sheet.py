@@ -8,9 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from worker.agnostic import image_agnostic
 from worker.bundle import Bundle
-from worker.frame import Frame
+from worker.frame import FILL, Frame
 from worker.parsing.palette import colourise
-from worker.pose.estimator import FILL
 from worker.pose.formats import from_openpose_json
 
 PANEL_HEIGHT = 420

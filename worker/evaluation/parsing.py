@@ -7,10 +7,10 @@ import numpy as np
 
 from worker.evaluation import samples
 from worker.evaluation.cloth import iou
+from worker.frame import FILL
 from worker.maps import Part
 from worker.models import Models
 from worker.parsing import landmark
-from worker.pose.estimator import FILL
 
 PARTS = {
     "upper clothes": (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT),

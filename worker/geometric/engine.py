@@ -91,7 +91,7 @@ def try_on(
         # Under the seam the trunk goes on, so that nothing shows through two soft edges.
         joint = fit.near(trunk.alpha, 12) & fit.near(layer.alpha, 6)
         trunk.alpha = np.maximum(trunk.alpha, _soft(joint | (trunk.alpha > 0.5)))
-    light = shade.light(image_rgb, cloth)
+    light = shade.light(image_rgb, cloth) * shade.exposure(image_rgb)
     base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, light, rng)
 
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.

@@ -3,7 +3,25 @@
 import cv2
 import numpy as np
 
+from worker.frame import FILL
+
 _LEAST, _MOST = 0.82, 1.15
+
+
+_DARK, _BRIGHT = 140, 200
+"""A photograph whose brightest half percent stays below the first was taken in too little light; the
+garment's picture, which was not, is as bright as the second."""
+
+
+def exposure(image: np.ndarray) -> float:
+    """Return by how much the garment must be darkened to stand in the photograph, RGB uint8 (1024, 768, 3).
+
+    1 unless nothing in the photograph is bright: a dark coat or dark skin alone never darkens a garment.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    shown = grey[(image != FILL).any(axis=2)]  # the canvas beyond the photograph is no light in it
+    brightest = float(np.quantile(shown, 0.995)) if shown.size else 255.0
+    return 1.0 if brightest >= _DARK else max(brightest / _BRIGHT, 0.05)
 
 
 def light(image: np.ndarray, cloth: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from worker import weights
 from worker.errors import MultiplePeopleError, NoPersonError, PoseError
-from worker.frame import HEIGHT, WIDTH, Frame
+from worker.frame import FILL, HEIGHT, WIDTH, Frame
 from worker.maps import Pose
 from worker.pose.bundles import hand_bundle, pose_bundle
 from worker.pose.framing import person_frame, search_windows
@@ -45,8 +45,6 @@ NARROW, TURNED = 0.46, 70.0
 0.6 to 0.8 of it) and lie more than this many degrees out of the picture's plane, by the model's depth. Both:
 the depth is exaggerated, and some people are narrow. On street photographs, three-quarter views have widths
 from 0.47 up or angles below 70, views from the side widths below 0.44 and angles above 71."""
-FILL = 240
-"""Grey beside the photograph: about the background of the pictures that try-on networks learnt from."""
 
 _TORSO = [Landmark.R_SHOULDER, Landmark.L_SHOULDER, Landmark.R_HIP, Landmark.L_HIP]
 
