@@ -40,7 +40,7 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
     described: dict[str, Any] = {"pid": os.getpid(), "queues": queues, "device": device}
     jobs.register_worker(name, state="starting", **described)
     try:
-        from worker.models import Models  # imports mediapipe and torch: only a worker pays for them
+        from worker.models import Models  # imports mediapipe: only a worker pays for it
 
         models = Models(settings().models_dir, device)
         for stage in pipeline.of_queues(queues):

@@ -108,12 +108,15 @@ def upload(named: str) -> str:
     path = Path(named)
     if not path.is_file():
         return named
+    return upload_file(path.read_bytes(), path.suffix.lower())
+
+
+def upload_file(data: bytes, suffix: str = "") -> str:
+    """Upload a picture's file; returns its key, which is made of its content."""
     from worker.storage import storage
 
-    data = path.read_bytes()
-    key = f"uploads/{hashlib.sha256(data).hexdigest()}{path.suffix.lower()}"
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    storage().put_input(key, data, kind)
+    key = f"uploads/{hashlib.sha256(data).hexdigest()}{suffix}"
+    storage().put_input(key, data, mimetypes.guess_type(key)[0] or "application/octet-stream")
     return key
 
 

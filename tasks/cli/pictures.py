@@ -66,7 +66,7 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Start everything, try a garment on through queue and workers, save the picture, stop everything."""
-    from tasks.cli.jobs import follow, note, show
+    from tasks.cli.jobs import follow, note, show, upload_file
     from tasks.cli.serve import running_system
     from worker.bundle import encode_png, unpack
     from worker.demo import garments, people
@@ -80,9 +80,8 @@ def demo(
     with running_system():
         from tasks import tryon
 
-        record = follow(
-            tryon.delay(_put(person_file, "person"), _put(cloth_file, "cloth"), seed=seed).id, quiet=False
-        )
+        handle = tryon.delay(upload_file(person_file), upload_file(cloth_file), seed=seed)
+        record = follow(handle.id, quiet=False)
         for stage in record["stages"]:
             typer.echo(f"{stage['name']:9} {note(stage)}")
         if record["status"] != "succeeded":
@@ -95,16 +94,6 @@ def demo(
     (folder / "result.png").write_bytes(result)
     typer.echo(f"Result: {folder / 'result.png'}")
     _save_sheet(folder / "sheet.png", person_file, bundles)
-
-
-def _put(data: bytes, what: str) -> str:
-    import hashlib
-
-    from worker.storage import storage
-
-    key = f"demo/{what}-{hashlib.sha256(data).hexdigest()[:16]}"
-    storage().put_input(key, data, "application/octet-stream")
-    return key
 
 
 def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
