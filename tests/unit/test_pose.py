@@ -16,7 +16,7 @@ from worker.frame import HEIGHT, WIDTH, Frame
 from worker.maps import Body25
 from worker.pose.estimator import PersonPose, PoseEstimator, _check_shown
 from worker.pose.formats import from_openpose_json
-from worker.pose.landmarks import MIRROR
+from worker.pose.joints import MIRROR
 
 PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")
 STREET = ("0007", "0226", "0376", "0751")

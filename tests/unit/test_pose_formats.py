@@ -9,16 +9,16 @@ from PIL import Image
 from tests.support.samples import VITON, needs_samples
 from worker.errors import PoseError
 from worker.maps import Body25, Pose
-from worker.pose.formats import (
-    COCO17,
-    MPII16,
-    from_coco17,
-    from_openpose_json,
+from worker.pose.formats import from_openpose_json, to_openpose_json
+from worker.pose.joints import BODY25, COCO17, MIRROR, MPII16, Landmark, Table, joints
+from worker.pose.landmarks import (
+    EAR_SHIFT,
+    GUESSED_CONFIDENCE,
+    KNEE_LIMIT,
+    to_body25,
     to_coco17,
     to_mpii16,
-    to_openpose_json,
 )
-from worker.pose.landmarks import EAR_SHIFT, KNEE_LIMIT, MIRROR, Landmark, to_body25
 from worker.pose.render import render
 
 PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")
@@ -41,6 +41,8 @@ def standing() -> np.ndarray:
         Landmark.NOSE: (384, 170),
         Landmark.L_EYE: (400, 150),
         Landmark.R_EYE: (368, 150),
+        Landmark.L_MOUTH: (396, 195),
+        Landmark.R_MOUTH: (372, 195),
         Landmark.L_EAR: (430, 160),
         Landmark.R_EAR: (338, 160),
         Landmark.L_SHOULDER: (520, 340),
@@ -68,39 +70,59 @@ def standing() -> np.ndarray:
     return landmarks
 
 
-@pytest.mark.parametrize(("table", "count"), [(COCO17, 17), (MPII16, 16)])
-def test_tables_name_each_joint_once_and_on_its_side(table: tuple, count: int) -> None:
-    assert len(table) == count
-    joints = [joint for _, joint in table if joint is not None]
-    assert len(set(joints)) == len(joints)
-    for name, joint in table:
-        if joint is not None and "_" in name:
-            side, part = name.split("_", 1)
-            assert joint.name == f"{side[0].upper()}_{part.upper()}"
+@pytest.mark.parametrize(("table", "count"), [(BODY25, 25), (COCO17, 17), (MPII16, 16)])
+def test_a_table_defines_each_joint_once_and_on_its_side(table: Table, count: int) -> None:
+    assert len(table) == len({name for name, _ in table}) == count
+    for name, definition in table:
+        if definition:
+            assert sum(weight for _, weight in definition) == pytest.approx(1)
+        side = name.split("_")[0]
+        if side in ("left", "right"):
+            assert all(landmark.name.startswith(side[0].upper()) for landmark, _ in definition)
 
 
-def test_coco_keeps_every_joint_it_has() -> None:
-    pose = some_pose()
-    back = from_coco17(to_coco17(pose))
-    kept = [joint for _, joint in COCO17]
-    np.testing.assert_array_equal(back.body[kept], pose.body[kept])
-    between = (pose.xy(Body25.R_SHOULDER) + pose.xy(Body25.L_SHOULDER)) / 2
-    np.testing.assert_allclose(back.xy(Body25.NECK), between)
-    assert not back.seen(Body25.L_HEEL)
+def test_the_body25_table_is_in_openposes_order() -> None:
+    for (name, _), joint in zip(BODY25, Body25, strict=True):
+        assert joint.name == name.replace("left_", "L_").replace("right_", "R_").upper()
 
 
-def test_coco_has_no_neck_without_both_shoulders() -> None:
-    keypoints = to_coco17(some_pose())
-    keypoints[5] = 0
-    assert not from_coco17(keypoints).seen(Body25.NECK)
+def test_the_same_joint_has_the_same_definition_in_every_table() -> None:
+    known = dict(BODY25)
+    for name, definition in (*COCO17, *MPII16):
+        name = {"pelvis": "mid_hip", "thorax": "neck"}.get(name, name)
+        if name in known:
+            assert definition == known[name]
 
 
-def test_mpii_takes_pelvis_and_thorax_and_leaves_the_head() -> None:
-    pose = some_pose()
-    joints = to_mpii16(pose)
-    np.testing.assert_array_equal(joints[6], pose.body[Body25.MID_HIP])
-    np.testing.assert_array_equal(joints[7], pose.body[Body25.NECK])
-    assert not joints[8:10].any()
+def test_a_joint_is_as_sure_as_the_least_sure_of_its_landmarks_and_missing_without_one() -> None:
+    points, confidence = standing()[:, :2], np.full(33, 0.9)
+    confidence[Landmark.L_SHOULDER] = 0.4
+    assert joints(BODY25, points, confidence)[Body25.NECK].tolist() == pytest.approx([385, 340, 0.4])
+    confidence[Landmark.L_SHOULDER] = 0
+    found = joints(BODY25, points, confidence)
+    assert not found[Body25.NECK].any()
+    assert not found[Body25.L_SHOULDER].any()
+    assert found[Body25.R_SHOULDER].any()
+
+
+def test_coco_keeps_what_is_seen_where_mediapipe_has_it() -> None:
+    landmarks = standing()
+    landmarks[Landmark.L_WRIST, 3] = 0.2
+    found = to_coco17(landmarks)
+    names = [name for name, _ in COCO17]
+    assert found[names.index("left_ear")].tolist() == pytest.approx([430, 160, 0.9])
+    assert found[names.index("right_knee"), :2].tolist() == [320, 900]
+    for name in ("left_wrist", "left_knee", "left_ankle"):
+        assert not found[names.index(name)].any(), name
+
+
+def test_mpii_continues_the_face_to_chin_and_crown() -> None:
+    found = dict(zip((name for name, _ in MPII16), to_mpii16(standing()), strict=True))
+    assert found["pelvis"].tolist() == pytest.approx([385, 700, 0.9])
+    assert found["thorax"].tolist() == pytest.approx([385, 340, 0.9])
+    # Eyes at 150 and mouth at 195: the head is 150 high.
+    assert found["head_top"].tolist() == pytest.approx([384, 75, 0.9], abs=0.01)
+    assert found["upper_neck"].tolist() == pytest.approx([384, 225, 0.9], abs=0.01)
 
 
 def test_openpose_json_comes_back_exactly() -> None:
@@ -130,8 +152,11 @@ def test_refuses_a_pose_file_without_body25(document: dict) -> None:
         from_openpose_json(document)
 
 
+EVERYWHERE = np.full((1024, 768), 255, np.uint8)
+
+
 def test_landmarks_become_body25() -> None:
-    body = to_body25(standing())
+    body = to_body25(standing(), EVERYWHERE)
     torso = 360
     assert body[Body25.NECK].tolist() == pytest.approx([385, 340, 0.9])
     assert body[Body25.MID_HIP].tolist() == pytest.approx([385, 700, 0.9])
@@ -139,25 +164,55 @@ def test_landmarks_become_body25() -> None:
     moved = body[Body25.L_EAR, :2] - (430, 160)
     assert moved[0] > 0
     assert np.hypot(*moved) == pytest.approx(EAR_SHIFT * torso, rel=1e-4)
-    # A knee below the picture is where the thigh leaves it; one within stays.
-    assert body[Body25.L_KNEE, :2].tolist() == pytest.approx([450, KNEE_LIMIT * 1024])
     assert body[Body25.R_KNEE, :2].tolist() == [320, 900]
     assert not body[Body25.L_ANKLE].any()
     assert not body[Body25.L_SMALL_TOE].any()
 
 
+@pytest.mark.parametrize(
+    ("below", "shown"),
+    [(-30, 994), (-1, 1023), (1, 1023), (20, 1004), (76, KNEE_LIMIT * 1024), (101, KNEE_LIMIT * 1024)],
+)
+def test_a_knee_below_the_picture_is_where_the_thigh_leaves_it(below: float, shown: float) -> None:
+    landmarks = standing()
+    landmarks[Landmark.L_KNEE, :2] = (500, 1024 + below)
+    knee = to_body25(landmarks, EVERYWHERE)[Body25.L_KNEE]
+    assert knee[1] == pytest.approx(shown)
+    # Still on the thigh.
+    assert (knee[0] - 450) / (knee[1] - 700) == pytest.approx(50 / (324 + below), rel=1e-4)
+    assert knee[2] == pytest.approx(0.9)
+
+
+def test_a_knee_far_below_the_picture_is_missing() -> None:
+    landmarks = standing()
+    landmarks[Landmark.L_KNEE, :2] = (450, 1170)
+    assert not to_body25(landmarks, EVERYWHERE)[Body25.L_KNEE].any()
+
+
 def test_joints_that_are_not_seen_are_missing_and_hips_are_guessed() -> None:
     landmarks = standing()
-    landmarks[Landmark.L_ELBOW, 3] = 0.2
+    landmarks[Landmark.L_ELBOW, 3] = 0.05
     landmarks[Landmark.R_WRIST, :2] = (-30, 740)
     landmarks[Landmark.L_WRIST, :2] = (900, 740)
     landmarks[Landmark.L_HIP, :2] = (450, 1200)
-    body = to_body25(landmarks)
+    body = to_body25(landmarks, EVERYWHERE)
     assert not body[Body25.L_ELBOW].any()
     assert body[Body25.R_WRIST, 0] == 0
     assert body[Body25.R_WRIST, 2] > 0
     assert not body[Body25.L_WRIST].any()
     assert body[Body25.L_HIP].tolist() == pytest.approx([450, 1200, 0.1])
+
+
+def test_an_elbow_that_the_body_hides_is_kept_unsure() -> None:
+    landmarks = standing()
+    landmarks[[Landmark.L_ELBOW, Landmark.L_WRIST], 3] = 0.2
+    body = to_body25(landmarks, EVERYWHERE)
+    assert body[Body25.L_ELBOW].tolist() == pytest.approx([560, 540, GUESSED_CONFIDENCE])
+    assert not body[Body25.L_WRIST].any()
+    # Beside the body it would be seen, and no upper arm is longer than the torso.
+    assert not to_body25(landmarks, 0 * EVERYWHERE)[Body25.L_ELBOW].any()
+    landmarks[Landmark.L_ELBOW, :2] = (560, 720)
+    assert not to_body25(landmarks, EVERYWHERE)[Body25.L_ELBOW].any()
 
 
 def test_a_mirrored_person_mirrors_twice_to_itself() -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from worker.frame import HEIGHT, WIDTH, Frame
-from worker.pose.landmarks import Landmark
+from worker.pose.joints import Landmark
 from worker.pose.outline import refine
 
 WHOLE = Frame(1, 0, 0, WIDTH, HEIGHT)

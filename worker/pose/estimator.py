@@ -19,7 +19,8 @@ from worker.maps import Pose
 from worker.pose.bundles import hand_bundle, pose_bundle
 from worker.pose.framing import person_frame, search_windows
 from worker.pose.hands import find_hand
-from worker.pose.landmarks import MIN_VISIBILITY, MIRROR, Landmark, to_body25
+from worker.pose.joints import MIRROR, Landmark
+from worker.pose.landmarks import MIN_VISIBILITY, to_body25
 from worker.pose.outline import refine
 from worker.pose.quiet import quiet
 
@@ -131,14 +132,14 @@ class PoseEstimator:
             found = self._closer(canvas, _moved(found, whole, frame))
         found = self._settled(canvas, found)
         _check_shown(found.landmarks, frame)
-        pose = Pose(
-            to_body25(found.landmarks),
-            find_hand(self._hands, canvas, found.landmarks, "left"),
-            find_hand(self._hands, canvas, found.landmarks, "right"),
-        )
         # Two masks of the one person and one of any person.
         likely = (2 * found.mask + self._silhouette(canvas)) / 3
         mask = refine(likely, canvas, frame, found.landmarks)
+        pose = Pose(
+            to_body25(found.landmarks, mask),
+            find_hand(self._hands, canvas, found.landmarks, "left"),
+            find_hand(self._hands, canvas, found.landmarks, "right"),
+        )
         return PersonPose(frame, pose, found.landmarks, mask)
 
     def _find(self, canvas: np.ndarray) -> list[_Find]:

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from worker.frame import HEIGHT, WIDTH, Frame
-from worker.pose.landmarks import MIN_VISIBILITY, Landmark
+from worker.pose.joints import Landmark
+from worker.pose.landmarks import MIN_VISIBILITY
 
 # VITON-HD's people, whose torso (neck to mid-hip) is 0.37 of the picture's height: from 0.95 torso above
 # the neck to 1.75 torso below it.

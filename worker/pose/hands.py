@@ -8,7 +8,8 @@ import numpy as np
 from mediapipe.tasks.python import vision
 
 from worker.frame import HEIGHT, WIDTH
-from worker.pose.landmarks import MIN_VISIBILITY, Landmark
+from worker.pose.joints import Landmark
+from worker.pose.landmarks import MIN_VISIBILITY
 
 POINTS = 21
 CROP = 0.7

@@ -6,7 +6,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from worker.frame import HEIGHT, WIDTH, Frame
-from worker.pose.landmarks import Landmark
+from worker.pose.joints import Landmark
 
 SCALE = 2
 """The outline is cut on the canvas shrunk this much: four times faster, and the edges lie as well."""
