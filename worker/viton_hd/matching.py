@@ -1,0 +1,90 @@
+"""Geometric matching: how the garment has to be bent to lie on the person (paper, section 3.3)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worker.viton_hd.spline import POINTS
+
+HEIGHT, WIDTH = 256, 192
+"""Rows and columns that the network looks at."""
+
+PERSON_INPUTS = 7
+"""The new garment's region 1, pose 3, image-agnostic 3."""
+
+GARMENT_INPUTS = 3
+
+CELLS = (HEIGHT // 16) * (WIDTH // 16)
+"""Cells of the feature maps, 16 × 12."""
+
+
+class GeometricMatching(nn.Module):
+    """θ = R(corr(E_A(Ŝ_c, P, Iₐ), E_B(c))): offsets of a thin-plate spline's control points (section 3.3).
+
+    As Rocco et al. 2017 (arXiv 1703.05593): features of the person and of the garment, their correlation,
+    and a regression. `worker.viton_hd.spline` makes the sampling grid of θ.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extractionA = FeatureExtraction(PERSON_INPUTS)
+        self.extractionB = FeatureExtraction(GARMENT_INPUTS)
+        self.regression = Regression()
+
+    def forward(self, person: Tensor, garment: Tensor) -> Tensor:
+        """Return θ, (b, 50), for the person (b, 7, 256, 192) and the garment (b, 3, 256, 192)."""
+        theta: Tensor = self.regression(correlation(self.extractionA(person), self.extractionB(garment)))
+        return theta
+
+
+class FeatureExtraction(nn.Module):
+    """Four halvings and two convolutions to unit feature vectors: (b, n, 256, 192) -> (b, 512, 16, 12)."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for outputs in (64, 128, 256, 512):
+            # The norm comes after the ReLU here, so it cannot be folded into the convolution before it.
+            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs)]
+            inputs = outputs
+        layers += [nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(512)]
+        layers += [nn.Conv2d(512, 512, 3, padding=1), nn.ReLU()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features, each cell's vector scaled to length 1."""
+        return functional.normalize(self.model(x), dim=1)
+
+
+def correlation(person: Tensor, garment: Tensor) -> Tensor:
+    """Return the dot product of every pair of cells (Rocco et al. 2017, eq. 1).
+
+        corr[x·h + y, y', x'] = f_person[:, y, x] · f_garment[:, y', x']
+
+    Args:
+        person, garment: (b, c, h, w).
+
+    Returns:
+        (b, h·w, h, w): the person's cells, counted down the columns, at the garment's cells.
+    """
+    person = person.transpose(2, 3).flatten(2)
+    return (person.transpose(1, 2) @ garment.flatten(2)).unflatten(2, garment.shape[2:])
+
+
+class Regression(nn.Module):
+    """The control points' offsets from the correlation: (b, 192, 16, 12) -> (b, 50), each in (-1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = CELLS
+        for outputs, size, stride in ((512, 4, 2), (256, 4, 2), (128, 3, 1), (64, 3, 1)):
+            layers += [nn.Conv2d(inputs, outputs, size, stride=stride, padding=1)]
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+            inputs = outputs
+        self.conv = nn.Sequential(*layers)
+        self.linear = nn.Linear(64 * CELLS // 16, 2 * POINTS * POINTS)
+
+    def forward(self, correlated: Tensor) -> Tensor:
+        """Return θ: 25 offsets in x, then 25 in y, as parts of half the picture's size."""
+        return torch.tanh(self.linear(self.conv(correlated).flatten(1)))
