@@ -47,6 +47,13 @@ class Settings(BaseSettings):
         description="Where GPU stages run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.",
     )
 
+    cloth_mask: str = Field(
+        "auto",
+        pattern=r"^(auto|classical|unet)$",
+        description="What tells a garment from its background: `classical` (colour), `unet` (a network; "
+        "`tryon weights fetch cloth-unet`), `auto` (`classical`).",
+    )
+
     max_image_bytes: int = Field(30_000_000, ge=1, description="Largest accepted image file, bytes.")
     max_image_pixels: int = Field(60_000_000, ge=1, description="Largest accepted image, pixels.")
     min_image_side: int = Field(128, ge=16, description="Shortest accepted image side, pixels.")

@@ -35,7 +35,7 @@ def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Settle the queues and devices before the pool forks: one process per device for GPU stages."""
     global _queues, _devices
     from config.settings import ConfigurationError, settings
-    from worker import device, pipeline, weights
+    from worker import device, pipeline
     from worker.errors import WeightsMissingError
 
     set_up_logging()
@@ -43,8 +43,7 @@ def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
     _queues = tuple(chosen.split(",") if isinstance(chosen, str) else chosen)
     try:
         for stage in pipeline.of_queues(_queues):
-            for name in stage.weights:
-                weights.path(name, settings().models_dir)
+            pipeline.check(stage)
         if queues.GPU in _queues:
             _devices = device.choose(settings().device)
             conf.worker_concurrency = len(_devices)

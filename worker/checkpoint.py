@@ -91,7 +91,7 @@ def _differences(tensors: Mapping[Any, torch.Tensor], expected: Mapping[str, Seq
 
 
 def _brief(error: Exception) -> str:
-    """Return the sentence of the error that says what was found; torch's own adds advice to trust the file."""
+    """Return the sentence that says what was found; torch's own errors add advice to trust the file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "GLOBAL" in line]
     return (telling or lines or [type(error).__name__])[0].split(". ")[0].rstrip(".")[:200]

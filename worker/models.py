@@ -2,8 +2,12 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worker.pose.estimator import PoseEstimator
+
+if TYPE_CHECKING:
+    from worker.cloth.unet import ClothSegmenter
 
 
 class Models:
@@ -21,6 +25,13 @@ class Models:
     def pose_estimator(self) -> PoseEstimator:
         """MediaPipe's pose landmarker. Raises WeightsMissingError when its files are not there."""
         return PoseEstimator(self.models_dir)
+
+    @cached_property
+    def cloth_segmenter(self) -> "ClothSegmenter":
+        """The garment mask's network. Raises WeightsMissingError when its weights are not there."""
+        from worker.cloth.unet import ClothSegmenter  # imports torch
+
+        return ClothSegmenter(self.models_dir, self.device)
 
     def load(self, names: tuple[str, ...]) -> None:
         """Load the models of these names now."""

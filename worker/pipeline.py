@@ -10,17 +10,35 @@ has done anything for it.
 
 import hashlib
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from config import queues
+from config.settings import ConfigurationError, settings
 from db.jobs import StageSpec
 from worker import weights
 
 Bundle = Mapping[str, Any]
 StageFunction = Callable[["StageInput"], Bundle]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a stage needs besides where one of its settings has a certain value.
+
+    Attributes:
+        models, weights: as in the stage's row.
+        package: an import that is not there on every machine that runs the stage.
+    """
+
+    setting: str
+    value: str
+    models: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,8 +50,10 @@ class Stage:
         needs: the stages whose artifacts it reads.
         after: stages that must have succeeded first although it does not read them.
         options: the job options that change what it makes.
+        settings: the settings that change what it makes.
         models: what it loads once per process, attributes of `worker.models.Models`.
         weights: the model files it uses, names in the weights catalogue.
+        variants: what it needs besides where a setting has a certain value.
         function: where its function is, as "module:name"; loaded when a worker first needs it.
         version: raised when its function makes something else of the same inputs.
     """
@@ -46,8 +66,10 @@ class Stage:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +80,7 @@ class StageInput:
         sources: `person`, `cloth` -> the image file's bytes.
         names: `person`, `cloth` -> how to call that input in an error: its object key or path.
         artifacts: stage name -> the bundle that stage made.
-        options: the job options that the stage's row names.
+        options: the job options and settings that the stage's row names, from `selected`.
         models: the process's loaded models, `worker.models.Models`.
     """
 
@@ -86,6 +108,16 @@ STAGES = (
         version=2,
         sources=("cloth",),
         options=("category",),
+        settings=("cloth_mask",),
+        variants=(
+            Variant(
+                "cloth_mask",
+                "unet",
+                models=("cloth_segmenter",),
+                weights=("cloth-unet",),
+                package="segmentation_models_pytorch",
+            ),
+        ),
     ),
     Stage(
         name="parse",
@@ -134,11 +166,32 @@ def function(row: Stage) -> StageFunction:
 
 
 def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the job options that the stage reads, with `engine` settled to the one that will run."""
-    chosen = {name: options[name] for name in row.options}
+    """Return the job options and settings that the stage reads, `auto` settled to what will run."""
+    chosen = {name: options[name] for name in row.options} | _set(row)
     if chosen.get("engine") == "auto":
         chosen["engine"] = "geometric"
     return chosen
+
+
+def models(row: Stage) -> tuple[str, ...]:
+    """Return what the stage loads once per process with the present settings."""
+    return (*row.models, *(name for variant in _variants(row) for name in variant.models))
+
+
+def check(row: Stage) -> None:
+    """Raise unless what the stage loads with the present settings is there.
+
+    Raises WeightsMissingError for a model file, and ConfigurationError for a package.
+    """
+    for variant in _variants(row):
+        if variant.package and importlib.util.find_spec(variant.package) is None:
+            raise ConfigurationError(
+                f"TRYON_{variant.setting.upper()}={variant.value} needs the package {variant.package} and "
+                "PyTorch, which are not installed here: install the extra `worker` "
+                "(requirements-gpu.lock), or leave the setting out."
+            )
+    for name in _weights(row):
+        weights.path(name, settings().models_dir)
 
 
 def artifact_key(
@@ -150,7 +203,7 @@ def artifact_key(
         row: the stage.
         sources: the image files it reads.
         artifacts: the keys of the artifacts it reads.
-        options: the job options it reads, from `selected`.
+        options: the job options and settings it reads, from `selected`.
     """
     everything = {
         "stage": row.name,
@@ -158,7 +211,25 @@ def artifact_key(
         "sources": {name: hashlib.sha256(sources[name]).hexdigest() for name in row.sources},
         "artifacts": {name: artifacts[name] for name in row.needs},
         "options": options,
-        "weights": {name: weights.catalogue()[name].sha256 for name in row.weights},
+        "weights": {name: weights.sha256(name, settings().models_dir) for name in _weights(row)},
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"artifacts/{row.name}/{digest}"
+
+
+def _set(row: Stage) -> dict[str, Any]:
+    """Return the settings that the stage reads, `auto` settled to what will run."""
+    chosen = {name: getattr(settings(), name) for name in row.settings}
+    if chosen.get("cloth_mask") == "auto":
+        chosen["cloth_mask"] = "classical"
+    return chosen
+
+
+def _variants(row: Stage) -> list[Variant]:
+    chosen = _set(row)
+    return [variant for variant in row.variants if chosen[variant.setting] == variant.value]
+
+
+def _weights(row: Stage) -> tuple[str, ...]:
+    """Return the model files that the stage uses with the present settings."""
+    return (*row.weights, *(name for variant in _variants(row) for name in variant.weights))

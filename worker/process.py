@@ -45,7 +45,7 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
         models = Models(settings().models_dir, device)
         for stage in pipeline.of_queues(queues):
             pipeline.function(stage)
-            models.load(stage.models)
+            models.load(pipeline.models(stage))
     except Exception as error:
         jobs.register_worker(name, state="failed", message=f"{type(error).__name__}: {error}", **described)
         raise

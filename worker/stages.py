@@ -8,6 +8,7 @@ import numpy as np
 from worker.bundle import Bundle
 from worker.cloth.garment import BACKGROUND, Garment, prepare
 from worker.cloth.landmarks import GarmentLandmarks
+from worker.cloth.mask import cut_out
 from worker.errors import TryonError
 from worker.frame import FILL, Frame
 from worker.geometric import paste_back, try_on
@@ -34,13 +35,16 @@ def pose(given: StageInput) -> Bundle:
 def cloth(given: StageInput) -> Bundle:
     """Cut the garment out and lay it on the canvas."""
     photo = decode_input(given.sources["cloth"], name=given.names["cloth"], background=BACKGROUND)
+    mask_engine = given.options["cloth_mask"]
+    cut = given.models.cloth_segmenter.cut_out if mask_engine == "unet" else cut_out
     with _blaming(given, "cloth"):
-        garment = prepare(photo)
+        garment = prepare(photo, cut)
     return {
         "cloth.png": garment.image,
         "mask.png": garment.mask,
         "frame.json": garment.frame.record(),
         "landmarks.json": garment.landmarks.record(),
+        "details.json": {"mask": mask_engine},
     }
 
 

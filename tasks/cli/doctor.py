@@ -86,10 +86,11 @@ def _weights() -> str:
     from worker import weights
 
     records = weights.status(settings().models_dir)
-    bad = [record.name for record in records if record.state != "present"]
+    bad = [record.name for record in records if not record.sound]
     if bad:
-        raise Trouble(f"missing or damaged: {', '.join(bad)}", "tryon weights fetch")
-    return f"{len(records)} files, checksums right"
+        raise Trouble(f"missing or damaged: {', '.join(bad)}", f"tryon weights fetch {' '.join(bad)}")
+    there = [record for record in records if record.state == "present"]
+    return f"{len(there)} files, checksums right; optional and not there: {len(records) - len(there)}"
 
 
 def _device() -> str:

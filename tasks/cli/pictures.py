@@ -23,7 +23,7 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """Try a garment on inside this process: the same stages, no servers."""
-    from worker import local
+    from worker import local, pipeline
     from worker.imaging import encode
     from worker.models import Models
 
@@ -35,6 +35,8 @@ def run(
         (str(person), str(cloth)),
         {"engine": engine, "seed": seed, "output_format": kinds[output.suffix.lower()]},
     )
+    for stage in pipeline.STAGES:
+        pipeline.check(stage)
     models = Models(settings().models_dir)
     try:
         bundles = local.run(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from config.settings import settings
 from worker import weights, weights_cli
 from worker.errors import WeightsMissingError
+from worker.weights import Listener, entries
 
 FILES = {"alpha": b"the first model " * 100, "beta": b"the second model " * 50}
 
@@ -31,10 +32,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, data in FILES.items():
         lines += [f"[weights.{name}]", f'purpose = "is {name}"', f'file = "{name}.bin"']
         lines += [f"bytes = {len(data)}", f'sha256 = "{hashlib.sha256(data).hexdigest()}"']
-        lines += ['licence = "MIT"', 'source = "made"', f'member = "models/{name}.bin"']
+        lines += ["required = true", 'licence = "MIT"', 'source = "made"', f'member = "models/{name}.bin"']
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text("\n".join(lines))
-    monkeypatch.setattr(weights, "CATALOGUE", catalogue)
+    monkeypatch.setattr(entries, "CATALOGUE", catalogue)
     weights.catalogue.cache_clear()
     yield wheels
     weights.catalogue.cache_clear()
@@ -58,24 +59,28 @@ def test_catalogue_is_whole() -> None:
     for name, weight in weights.catalogue().items():
         assert weight.name == name
         assert weight.source.kind in weights.FETCHERS
-        assert len(weight.sha256) == 64
-        assert weight.bytes > 0
-        assert weight.licence
+        if weight.sha256 is None:
+            assert weight.check, "a file that no hash vouches for is looked into"
+            assert not weight.required
+        else:
+            assert len(weight.sha256) == 64
+            assert weight.bytes is not None and weight.bytes > 0
+        assert weight.licence.name
 
 
 def test_fetches_what_is_missing_and_only_once(index: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     said: list[str] = []
     assert states(models) == {"alpha": "missing", "beta": "missing"}
-    weights.fetch(["alpha"], models, said.append)
+    weights.fetch(["alpha"], models, Listener(said.append))
     assert states(models) == {"alpha": "present", "beta": "missing"}
-    weights.fetch([], models, said.append)
+    weights.fetch([], models, Listener(said.append))
     assert states(models) == {"alpha": "present", "beta": "present"}
     assert weights.path("beta", models).read_bytes() == FILES["beta"]
     assert sorted(file.name for file in models.iterdir()) == ["alpha.bin", "beta.bin"]
 
     (index / "tryon_made_models-1.0-py3-none-any.whl").unlink()
-    weights.fetch([], models, said.append)
+    weights.fetch([], models, Listener(said.append))
     assert said[-2:] == ["alpha: already there", "beta: already there"]
 
 

@@ -1,12 +1,13 @@
 """Cuts a garment out of its product photograph and lays it on the canvas."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from worker.cloth.landmarks import GarmentLandmarks, find
-from worker.cloth.mask import MAX_PIXELS, cut_out
+from worker.cloth.mask import MAX_PIXELS, Cutout, cut_out
 from worker.frame import HEIGHT, WIDTH, Frame
 
 
@@ -36,18 +37,19 @@ _BOX = (622, 904)
 _ROUNDING = 8  # pixels by which a picture that is laid out so already may be off
 
 
-def prepare(image: np.ndarray) -> Garment:
+def prepare(image: np.ndarray, cut: Callable[[np.ndarray], Cutout] = cut_out) -> Garment:
     """Return the garment of a product photograph, RGB uint8 (h, w, 3), laid out on the canvas.
 
     The garment is scaled evenly, never stretched, and centred with the margins of VITON-HD's pictures; a
-    photograph that is laid out so already keeps its pixels' places. Raises GarmentMaskError when the
-    garment cannot be told from its background, or has no shape of an upper-body garment.
+    photograph that is laid out so already keeps its pixels' places. `cut` tells the garment from its
+    background, in a picture of at most about MAX_PIXELS. Raises GarmentMaskError when it cannot, or when
+    the garment has no shape of an upper-body garment.
     """
     height, width = image.shape[:2]
     shrink = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
     if shrink < 1:
         image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    cutout = cut_out(image)
+    cutout = cut(image)
 
     small = _lay_out(cutout.alpha)
     mask = small.to_canvas(cutout.alpha)

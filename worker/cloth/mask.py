@@ -75,8 +75,41 @@ def cut_out(image: np.ndarray) -> Cutout:
     background = _fit_background(lab, outside if np.mean(outside) > 0.05 else border)
     hard = _garment(lab, background, border)
 
-    area = float(np.mean(hard))
-    if area < _MIN_AREA:
+    _require_whole_garment(hard)
+    rgb_background = cv2.cvtColor(background, cv2.COLOR_LAB2RGB) * 255
+    alpha, colours = _soften(image, hard, rgb_background)
+    return Cutout(alpha, colours, rgb_background)
+
+
+def cut_along(image: np.ndarray, hard: np.ndarray) -> Cutout:
+    """Return the garment's alpha and its own colours where a network has told which pixels are garment.
+
+    Args:
+        image: RGB uint8 (h, w, 3).
+        hard: bool (h, w).
+
+    Raises GarmentMaskError when there is next to no garment, or it runs out of the picture.
+    """
+    _require_whole_garment(hard)
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    border = _border(hard.shape)
+    outside = ~cv2.dilate(hard.astype(np.uint8), _disc(_pixels(lab, 0.012))).astype(bool)
+    outside = outside if np.mean(outside) > 0.05 else border
+    background = _fit_background(lab, outside)
+    rgb_background = cv2.cvtColor(background, cv2.COLOR_LAB2RGB) * 255
+    if float(np.mean(_difference(lab, background)[outside] < _BORDER_INLIER)) >= _MIN_PLAIN_BORDER:
+        alpha, colours = _soften(image, hard, rgb_background)
+        return Cutout(alpha, colours, rgb_background)
+    # Before a background of many colours a pixel's mixture cannot be told: the outline is only blurred.
+    photo, solid = image.astype(np.float32), hard.astype(np.uint8)
+    alpha = np.round(cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.8) * 255).astype(np.uint8)
+    near, _ = _colour_inside(photo, solid, 2)
+    inside = cv2.erode(solid, _disc(1))[..., None] > 0
+    return Cutout(alpha, np.where(inside, photo, near).round().astype(np.uint8), rgb_background)
+
+
+def _require_whole_garment(hard: np.ndarray) -> None:
+    if float(np.mean(hard)) < _MIN_AREA:
         raise GarmentMaskError(
             "No garment is to be seen: the picture is blank, or the garment has the background's colour. "
             "Use a photograph in which the garment stands out from its background."
@@ -87,9 +120,6 @@ def cut_out(image: np.ndarray) -> Cutout:
             f"The garment runs out of the picture along {touching:.0%} of its border. "
             "Use a photograph that shows the whole garment with background on every side."
         )
-    rgb_background = cv2.cvtColor(background, cv2.COLOR_LAB2RGB) * 255
-    alpha, colours = _soften(image, hard, rgb_background)
-    return Cutout(alpha, colours, rgb_background)
 
 
 def _garment(lab: np.ndarray, background: np.ndarray, border: np.ndarray) -> np.ndarray:
@@ -369,7 +399,7 @@ def _depth(outside: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~outside).astype(np.uint8), cv2.DIST_L2, 5)
 
 
-def _border(shape: tuple[int, int]) -> np.ndarray:
+def _border(shape: tuple[int, ...]) -> np.ndarray:
     """Return the strip along the picture's border, 3 % wide, bool (h, w)."""
     strip = max(2, round(0.03 * min(shape)))
     border = np.ones(shape, bool)
