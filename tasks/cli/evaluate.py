@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from config.settings import settings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 app = typer.Typer(help="Measure the maps against published ground truth.", no_args_is_help=True)
 
@@ -17,16 +20,28 @@ Samples = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+Sheet = Annotated[
+    Path | None, typer.Option(dir_okay=False, help="Write a picture of what was compared here, a PNG.")
+]
+
 DEFAULT = Path("../shared/samples/viton_hd")
 
 
 @app.command()
-def pose(samples: Samples = DEFAULT, as_json: Json = False) -> None:
-    """Per joint group: pixel error and PCK against OpenPose."""
-    from worker.evaluation.pose import evaluate
+def pose(
+    samples: Samples = DEFAULT,
+    as_json: Json = False,
+    joints: Annotated[bool, typer.Option("--joints", help="One row for each joint.")] = False,
+    sheet: Sheet = None,
+) -> None:
+    """Per group of joints: pixel error, PCK and what is missed, against OpenPose."""
+    from worker.evaluation.pose import EACH, GROUPS, contact_sheet, evaluate
     from worker.models import Models
 
-    _show(evaluate(samples, Models(settings().models_dir)), as_json)
+    models = Models(settings().models_dir)
+    _show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
+    if sheet:
+        _save(contact_sheet(samples, models), sheet)
 
 
 @app.command()
@@ -51,7 +66,15 @@ def _show(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
         print(json.dumps(rows))
         return
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table("", *columns)
+    table = Table(Column("", no_wrap=True), *(Column(column, overflow="fold") for column in columns))
     for name, row in rows.items():
         table.add_row(name, *(str(row.get(column, "")) for column in columns))
     Console().print(table)
+
+
+def _save(picture: "np.ndarray", path: Path) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    Console(stderr=True).print(f"written: {path}")

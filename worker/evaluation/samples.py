@@ -52,6 +52,11 @@ def garments(folder: Path) -> Iterator[GarmentSample]:
         yield GarmentSample(path.stem, decode_input(path.read_bytes(), name=str(path)), mask >= 128)
 
 
+def picture(path: Path) -> np.ndarray:
+    """Return a picture of the folder, RGB uint8 (h, w, 3)."""
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
 def _pictures(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.jpg"))
     if not found:

@@ -118,9 +118,10 @@ class PoseEstimator:
 
         The person is found on the whole photograph, framed from head to knees, and measured there.
 
-        Raises NoPersonError; MultiplePeopleError when the largest person does not dominate (the next largest
-        covers half its area or more); PoseError saying what is wrong when a shoulder is not to be seen, the
-        photograph ends above the chest, or the person lies, is seen from behind or is turned to the side.
+        Raises NoPersonError; MultiplePeopleError when the largest person does not dominate (the torso of the
+        next largest covers half its area or more); PoseError saying what is wrong when a shoulder is not to
+        be seen, the photograph ends above the chest, or the person lies, is seen from behind or is turned to
+        the side.
         """
         height, width = photo.shape[:2]
         whole = Frame.letterbox(width, height)
@@ -158,11 +159,19 @@ class PoseEstimator:
         return finds
 
     def _closer(self, canvas: np.ndarray, expected: _Find) -> _Find:
-        """Return the find on the framed canvas that is the expected person."""
+        """Return the find on the framed canvas that is the expected person.
+
+        A covered face makes the model take a front for a back when it looks closely. A blurred canvas decides
+        when it says the other of what the whole photograph said.
+        """
         near = [find for find in self._find(canvas) if _distance(find.landmarks, expected.landmarks) < NEAR]
         if not near:
             return expected  # The closer look found only other people: the first look stands.
-        return min(near, key=lambda find: _distance(find.landmarks, expected.landmarks))
+        closer = min(near, key=lambda find: _distance(find.landmarks, expected.landmarks))
+        if not _turned_over(closer.landmarks, expected.landmarks):
+            return closer
+        blurred = self._look(cv2.GaussianBlur(canvas, (0, 0), BLUR), expected.landmarks)
+        return _Find(blurred.landmarks, closer.mask) if blurred else closer
 
     def _settled(self, canvas: np.ndarray, found: _Find) -> _Find:
         """Return the find averaged over the canvas and its mirror image.
@@ -185,10 +194,14 @@ class PoseEstimator:
         return _Find(found.landmarks, mask)
 
     def _look(self, canvas: np.ndarray, expected: np.ndarray, *, mirror: bool = False) -> _Find | None:
-        """Return the expected person as found in a changed canvas, if there again."""
+        """Return the expected person as found in a changed canvas, if there again and facing the same way."""
         finds = self._find(canvas[:, ::-1] if mirror else canvas)
         finds = [_mirrored(find) if mirror else find for find in finds]
-        near = [find for find in finds if _distance(find.landmarks, expected) < NEAR]
+        near = [
+            find
+            for find in finds
+            if _distance(find.landmarks, expected) < NEAR and not _turned_over(find.landmarks, expected)
+        ]
         return min(near, key=lambda find: _distance(find.landmarks, expected), default=None)
 
     def _silhouette(self, canvas: np.ndarray) -> np.ndarray:
@@ -264,14 +277,25 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one[_TORSO, :2] - other[_TORSO, :2], axis=1).mean()) / max(torso, 1)
 
 
+def _turned_over(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one shows the front and the other the back: the shoulders lie the other way round, clearly."""
+    ways = []
+    for landmarks in (one, other):
+        torso = float(np.linalg.norm(landmarks[_TORSO[:2], :2].mean(0) - landmarks[_TORSO[2:], :2].mean(0)))
+        right, left = landmarks[Landmark.R_SHOULDER, 0], landmarks[Landmark.L_SHOULDER, 0]
+        ways.append(float(left - right) / max(torso, 1))
+    return min(ways) < -FROM_BEHIND and max(ways) > FROM_BEHIND
+
+
 def _area(landmarks: np.ndarray, frame: Frame) -> float:
-    """Return the area of the box around the landmarks that are seen within the photograph."""
-    seen = landmarks[landmarks[:, 3] > MIN_VISIBILITY, :2]
-    if len(seen) < 2:
-        return 0.0
+    """Return how much of the photograph the torso covers: its length times the shoulders' width.
+
+    The limbs do not count: where people stand close the model gives one the other's legs.
+    """
     low, high = _photo_edges(frame)
-    sides = np.clip(seen, low, high).max(0) - np.clip(seen, low, high).min(0)
-    return float(sides.prod())
+    right, left, *hips = np.clip(landmarks[_TORSO, :2], low, high)
+    length = np.linalg.norm(np.mean(hips, 0) - (right + left) / 2)
+    return float(length * np.linalg.norm(left - right))
 
 
 def _check_shown(landmarks: np.ndarray, frame: Frame) -> None:
