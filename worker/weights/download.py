@@ -101,7 +101,8 @@ def _go_on(
         rest = response.headers.get("Content-Length")
         total = have + int(rest) if rest is not None else None
         advance(have, total)
-        for chunk in response.stream(_CHUNK):
+        # read1 gives what has come: a connection that breaks off within a chunk loses none of it.
+        while chunk := response.read1(_CHUNK):
             file.write(chunk)
             file.flush()
             have += len(chunk)
