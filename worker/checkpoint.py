@@ -1,6 +1,7 @@
 """Loads a network's weights from a file that others made: never runs its code, and takes no other shapes."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 def _read(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         with torch.serialization.safe_globals(list(_LIGHTNING)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -67,9 +70,18 @@ def _read(path: Path) -> Any:
     except (MemoryError, OSError):
         raise
     except pickle.UnpicklingError as error:
-        raise _wrong(path, _CODE if "GLOBAL" in str(error) else _DAMAGED, error) from error
+        raise _wrong(
+            path, _CODE if "unsupported global" in str(error).lower() else _DAMAGED, error
+        ) from error
     except Exception as error:  # whatever a parser stumbles on in bytes that anyone may have made
         raise _wrong(path, _DAMAGED, error) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums that `torch.save` puts into its archive: `torch.load` does not."""
+    with zipfile.ZipFile(path) as archive:
+        if bad := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of its part {bad} is wrong")
 
 
 def _differences(tensors: Mapping[Any, torch.Tensor], expected: Mapping[str, Sequence[int]]) -> str:
@@ -93,7 +105,7 @@ def _differences(tensors: Mapping[Any, torch.Tensor], expected: Mapping[str, Seq
 def _brief(error: Exception) -> str:
     """Return the sentence that says what was found; torch's own errors add advice to trust the file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "GLOBAL" in line]
+    telling = [line for line in lines if "unsupported global" in line.lower()]
     return (telling or lines or [type(error).__name__])[0].split(". ")[0].rstrip(".")[:200]
 
 
