@@ -70,9 +70,8 @@ def _read(path: Path) -> Any:
     except (MemoryError, OSError):
         raise
     except pickle.UnpicklingError as error:
-        raise _wrong(
-            path, _CODE if "unsupported global" in str(error).lower() else _DAMAGED, error
-        ) from error
+        code = "unsupported global" in str(error).lower()
+        raise _wrong(path, _CODE if code else _DAMAGED, error) from error
     except Exception as error:  # whatever a parser stumbles on in bytes that anyone may have made
         raise _wrong(path, _DAMAGED, error) from error
 
