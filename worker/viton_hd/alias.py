@@ -1,6 +1,7 @@
 """The ALIAS generator: the person in the bent garment, misalignment filled in (paper, section 3.4)."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,13 @@ class AliasGenerator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv_0 = nn.Conv2d(INPUTS, 1024, 3, padding=1)
-        for level in range(1, LEVELS):
-            self.add_module(f"conv_{level}", nn.Conv2d(INPUTS, FEATURES, 3, padding=1))
+        self.conv_1 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_2 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_3 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_4 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_5 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_6 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_7 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
         # The first five see which pixels the bent garment fails to cover, an eighth channel of the parse.
         self.head_0 = AliasBlock(1024, 1024, masked=True)
         self.G_middle_0 = AliasBlock(1024 + FEATURES, 1024, masked=True)
@@ -61,11 +67,16 @@ class AliasGenerator(nn.Module):
         middle = (self.G_middle_0, self.G_middle_1)
         return (self.head_0, *middle, self.up_0, self.up_1, self.up_2, self.up_3, self.up_4)
 
-    def seen(self, inputs: Tensor, level: int) -> Tensor:
+    def views(self) -> tuple[nn.Conv2d, ...]:
+        """Return the convolutions that look at the inputs, the smallest scale first."""
+        first = (self.conv_0, self.conv_1, self.conv_2, self.conv_3)
+        return (*first, self.conv_4, self.conv_5, self.conv_6, self.conv_7)
+
+    def view(self, inputs: Tensor, level: int) -> Tensor:
         """Return the features of the inputs at a level, (b, 16 or 1024, h, w)."""
         smaller = 2 ** (LEVELS - 1 - level)
         rows, columns = inputs.shape[2] // smaller, inputs.shape[3] // smaller
-        features: Tensor = self.get_submodule(f"conv_{level}")(nearest(inputs, rows, columns))
+        features: Tensor = self.views()[level](nearest(inputs, rows, columns))
         return features
 
     def forward(
@@ -82,10 +93,10 @@ class AliasGenerator(nn.Module):
             misaligned: (b, 1, h, w) in [0, 1], the garment's region that the bent garment leaves bare.
             noise: where the noise comes from; None for none.
         """
-        x = self.seen(inputs, 0)
+        x = self.view(inputs, 0)
         for level, block in enumerate(self.blocks()):
             if level:
-                x = torch.cat([double(x), self.seen(inputs, level)], 1)
+                x = torch.cat([double(x), self.view(inputs, level)], 1)
             rows, columns = x.shape[2:]
             if block.masked:
                 mask = nearest(misaligned, rows, columns)
@@ -145,6 +156,18 @@ class AliasNorm(nn.Module):
         shared = self.conv_shared(labels)
         modulated: Tensor = normalised * (1 + self.conv_gamma(shared)) + self.conv_beta(shared)
         return modulated
+
+    def shared(self, windows: Tensor) -> Tensor:
+        """Return the shared features of label windows (n, labels, 5, 5) where all nine labels are known:
+        (n, 128, 3, 3).
+        """
+        convolution = cast(nn.Conv2d, self.conv_shared[0])
+        return functional.conv2d(windows, convolution.weight, convolution.bias).relu_()
+
+    def gain_and_shift_weights(self) -> tuple[Tensor, Tensor]:
+        """Return one weight (2·c, 128, 3, 3) and bias (2·c,) that give 1 + γ, then β."""
+        weight = torch.cat([self.conv_gamma.weight, self.conv_beta.weight])
+        return weight, torch.cat([cast(Tensor, self.conv_gamma.bias) + 1, cast(Tensor, self.conv_beta.bias)])
 
 
 def masked_norm(x: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """VITON-HD from end to end: a person and a garment in, the person wearing it out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from worker.viton_hd import spline
 from worker.viton_hd.alias import AliasGenerator
-from worker.viton_hd.enlarge import enlarge
+from worker.viton_hd.enlarge import enlarge, fast_enlarge
+from worker.viton_hd.fast_alias import FastAlias
 from worker.viton_hd.inputs import (
     Tensors,
     TryOnInput,
@@ -62,7 +63,20 @@ class Dressed:
 
 
 class Cascade:
-    """The three networks and what lies between them (arXiv 2103.16874, section 3)."""
+    """The three networks and what lies between them (arXiv 2103.16874, section 3).
+
+    Args:
+        segmenter, matcher, generator: the networks, with their weights. The fast path copies what it needs
+            of the generator: whoever keeps it besides keeps its memory.
+        device: where they run.
+        plain: every step as its definition reads, in float32: slow, the measure of the fast path.
+        dtype: of the fast ALIAS generator's convolutions, float32 (equal to the plain path to rounding) or
+            bfloat16. The other two networks are small and stay float32: a label decided by the larger of two
+            scores does not bear less.
+        compile: whether the fast ALIAS generator's passes over memory are compiled, if they can be.
+        batch: how many pictures the ALIAS generator draws at once. On processors more than one only costs
+            memory.
+    """
 
     def __init__(
         self,
@@ -71,13 +85,24 @@ class Cascade:
         generator: AliasGenerator,
         *,
         device: torch.device | str = "cpu",
+        plain: bool = False,
+        dtype: torch.dtype = torch.float32,
+        compile: bool = True,
         batch: int = 1,
     ) -> None:
         self.device = torch.device(device)
         self.batch = batch
         self.segmenter = segmenter.eval().to(self.device)
         self.matcher = matcher.eval().to(self.device)
-        self.generator = generator.eval().to(self.device)
+        generator = generator.eval().to(self.device)
+        self.enlarge: Callable[[Tensor, int, int], Tensor]
+        self.grid: Callable[[Tensor, int, int], Tensor]
+        self.generate: Callable[..., Tensor]
+        if plain:
+            self.enlarge, self.grid, self.generate = enlarge, spline.grid, generator
+        else:
+            self.enlarge, self.grid = fast_enlarge, spline.fast_grid
+            self.generate = FastAlias(generator, dtype, compile=compile)
 
     @torch.inference_mode()
     def __call__(self, items: Sequence[TryOnInput]) -> list[Drawn]:
@@ -111,14 +136,14 @@ class Cascade:
         """Return the person's parse once the garment is worn, one-hot (1, 7, h, w) (section 3.2)."""
         noise = segmentation_noise(seed).to(self.device)
         scores = self.segmenter(segmentation_inputs(given, noise))
-        labels = enlarge(scores, *given.pose.shape[2:]).argmax(1)
+        labels = self.enlarge(scores, *given.pose.shape[2:]).argmax(1)
         groups = torch.from_numpy(SYNTHESIS_OF_SEGMENTATION).to(self.device)
         return one_hot(groups[labels], len(SYNTHESIS))
 
     def bend(self, given: Tensors, parse: Tensor) -> tuple[Tensor, Tensor]:
         """Return the garment (1, 3, h, w) and its mask (1, 1, h, w), bent onto the person (section 3.3)."""
         theta = self.matcher(*matching_inputs(given, parse))
-        grid = spline.grid(theta, *given.pose.shape[2:])
+        grid = self.grid(theta, *given.pose.shape[2:])
         garment = torch.cat([given.garment, given.garment_mask], 1)
         warped = functional.grid_sample(garment, grid, padding_mode="border", align_corners=False)
         return warped[:, :3], warped[:, 3:]
@@ -128,5 +153,4 @@ class Cascade:
         parse = torch.cat([given.parse for given in dressed])
         divided, misaligned = divided_parse(parse, torch.cat([given.warped_mask for given in dressed]))
         seen = torch.cat([torch.cat([given.agnostic, given.pose, given.warped], 1) for given in dressed])
-        pictures: Tensor = self.generator(seen, parse, divided, misaligned, Noise(seeds, self.device))
-        return pictures
+        return self.generate(seen, parse, divided, misaligned, Noise(seeds, self.device))
