@@ -27,14 +27,15 @@ StageFunction = Callable[["StageInput"], Bundle]
 
 @dataclass(frozen=True)
 class Variant:
-    """What a stage needs besides where one of its settings has a certain value.
+    """What a stage needs besides where one of its options or settings has a certain value.
 
     Attributes:
+        choice: the option or setting.
         models, weights: as in the stage's row.
         package: an import that is not there on every machine that runs the stage.
     """
 
-    setting: str
+    choice: str
     value: str
     models: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
@@ -53,7 +54,7 @@ class Stage:
         settings: the settings that change what it makes.
         models: what it loads once per process, attributes of `worker.models.Models`.
         weights: the model files it uses, names in the weights catalogue.
-        variants: what it needs besides where a setting has a certain value.
+        variants: what it needs besides where an option or setting has a certain value.
         function: where its function is, as "module:name"; loaded when a worker first needs it.
         version: raised when its function makes something else of the same inputs.
     """
@@ -175,7 +176,7 @@ def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def models(row: Stage) -> tuple[str, ...]:
     """Return what the stage loads once per process with the present settings."""
-    return (*row.models, *(name for variant in _variants(row) for name in variant.models))
+    return (*row.models, *(name for variant in _variants(row, _set(row)) for name in variant.models))
 
 
 def check(row: Stage) -> None:
@@ -183,14 +184,15 @@ def check(row: Stage) -> None:
 
     Raises WeightsMissingError for a model file, and ConfigurationError for a package.
     """
-    for variant in _variants(row):
+    chosen = _set(row)
+    for variant in _variants(row, chosen):
         if variant.package and importlib.util.find_spec(variant.package) is None:
             raise ConfigurationError(
-                f"TRYON_{variant.setting.upper()}={variant.value} needs the package {variant.package} and "
+                f"TRYON_{variant.choice.upper()}={variant.value} needs the package {variant.package} and "
                 "PyTorch, which are not installed here: install the extra `worker` "
                 "(requirements-gpu.lock), or leave the setting out."
             )
-    for name in _weights(row):
+    for name in _weights(row, chosen):
         weights.path(name, settings().models_dir)
 
 
@@ -211,7 +213,7 @@ def artifact_key(
         "sources": {name: hashlib.sha256(sources[name]).hexdigest() for name in row.sources},
         "artifacts": {name: artifacts[name] for name in row.needs},
         "options": options,
-        "weights": {name: weights.sha256(name, settings().models_dir) for name in _weights(row)},
+        "weights": {name: weights.sha256(name, settings().models_dir) for name in _weights(row, options)},
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"artifacts/{row.name}/{digest}"
@@ -225,11 +227,10 @@ def _set(row: Stage) -> dict[str, Any]:
     return chosen
 
 
-def _variants(row: Stage) -> list[Variant]:
-    chosen = _set(row)
-    return [variant for variant in row.variants if chosen[variant.setting] == variant.value]
+def _variants(row: Stage, chosen: Mapping[str, Any]) -> list[Variant]:
+    return [variant for variant in row.variants if chosen.get(variant.choice) == variant.value]
 
 
-def _weights(row: Stage) -> tuple[str, ...]:
-    """Return the model files that the stage uses with the present settings."""
-    return (*row.weights, *(name for variant in _variants(row) for name in variant.weights))
+def _weights(row: Stage, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the model files that the stage uses with these options and settings."""
+    return (*row.weights, *(name for variant in _variants(row, chosen) for name in variant.weights))

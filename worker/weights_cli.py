@@ -92,6 +92,9 @@ def _told() -> Iterator[weights.Listener]:
     except WeightsMissingError as error:
         _err.print(f"[red]{error.name}[/]: {error.message}", highlight=False)
         raise typer.Exit(1) from error
+    except OSError as error:  # a full disk, a folder that may not be written
+        _err.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        raise typer.Exit(1) from error
 
 
 def _asker(accepted: bool) -> Callable[[weights.Licence, str], bool]:

@@ -83,12 +83,20 @@ def _one_opencv() -> str:
 
 
 def _weights() -> str:
-    from worker import weights
+    from worker import pipeline, weights
+    from worker.errors import WeightsMissingError
 
     records = weights.status(settings().models_dir)
     bad = [record.name for record in records if not record.sound]
     if bad:
         raise Trouble(f"missing or damaged: {', '.join(bad)}", f"tryon weights fetch {' '.join(bad)}")
+    for stage in pipeline.STAGES:
+        try:
+            pipeline.check(stage)
+        except WeightsMissingError as error:
+            raise Trouble(error.message, f"tryon weights fetch {error.input}") from error
+        except ConfigurationError as error:
+            raise Trouble(str(error), "make setup") from error
     there = [record for record in records if record.state == "present"]
     return f"{len(there)} files, checksums right; optional and not there: {len(records) - len(there)}"
 
