@@ -45,11 +45,28 @@ def pose(
 
 
 @app.command()
-def cloth(samples: Samples = DEFAULT, as_json: Json = False) -> None:
-    """Per garment: IoU and boundary F-score against the published mask."""
-    from worker.evaluation.cloth import evaluate
+def cloth(
+    samples: Samples = DEFAULT,
+    as_json: Json = False,
+    hard: Annotated[bool, typer.Option(help="Also the hard cases made from the same garments.")] = True,
+    sheet: Sheet = None,
+) -> None:
+    """Per garment, and per hard case: IoU and boundary F-score against the published mask."""
+    from worker.evaluation import cloth as evaluation
 
-    _show(evaluate(samples), as_json)
+    results = evaluation.measure(samples, [evaluation.PUBLISHED])
+    tables = {evaluation.PUBLISHED: evaluation.by_garment(results)}
+    if hard:
+        harder = evaluation.measure(samples, evaluation.HARD)
+        tables["hard cases"] = evaluation.by_case(harder)
+        results += harder
+    if as_json:
+        print(json.dumps(tables))
+    else:
+        for title, rows in tables.items():
+            _show(rows, as_json, title)
+    if sheet:
+        _save(evaluation.contact_sheet(results), sheet)
 
 
 @app.command()
@@ -61,12 +78,12 @@ def parsing(samples: Samples = DEFAULT, as_json: Json = False) -> None:
     _show(evaluate(samples, Models(settings().models_dir)), as_json)
 
 
-def _show(rows: dict[str, dict[str, Any]], as_json: bool) -> None:
+def _show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:
     if as_json:
         print(json.dumps(rows))
         return
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table(Column("", no_wrap=True), *(Column(column, overflow="fold") for column in columns))
+    table = Table(Column(title, no_wrap=True), *(Column(column, overflow="fold") for column in columns))
     for name, row in rows.items():
         table.add_row(name, *(str(row.get(column, "")) for column in columns))
     Console().print(table)

@@ -157,3 +157,34 @@ def test_no_halo_of_the_photographs_background_is_left() -> None:
 def test_a_garment_that_is_laid_out_already_stays_in_place() -> None:
     garment = prepare(garments.draw("word_tee"))
     assert (garment.frame.scale, garment.frame.left, garment.frame.top) == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("longer", [400, 3000])
+def test_the_layout_can_be_undone(longer: int) -> None:
+    picture, truth = _on("tank", (150, 180, 210))
+    wide = cv2.copyMakeBorder(picture, 40, 200, 120, 30, cv2.BORDER_CONSTANT, value=(150, 180, 210))
+    shown = cv2.copyMakeBorder(truth, 40, 200, 120, 30, cv2.BORDER_CONSTANT)
+    scale = longer / max(shown.shape)
+    wide, shown = (
+        cv2.resize(one, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for one in (wide, shown)
+    )
+    garment = prepare(wide)
+    back = garment.frame.to_photo(garment.mask)
+    assert back.shape == shown.shape
+    assert _overlap(back, shown) > 0.96
+    points = np.array([[0.0, 0.0], [333.5, 20.25]])
+    np.testing.assert_allclose(garment.frame.points_to_photo(garment.frame.points_to_canvas(points)), points)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_cropped_real_garment_comes_back_to_where_it_was(name: str) -> None:
+    path = SAMPLES / "cloth" / f"{name}.jpg"
+    if not path.exists():
+        pytest.skip("the VITON-HD samples are not here: they may not be part of the project")
+    published = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    in_place = prepare(published)
+    assert (in_place.frame.scale, in_place.frame.left, in_place.frame.top) == (1.0, 0.0, 0.0)
+    # Two thirds of the size, off the middle of a wider photograph: the same margins are found again.
+    small = cv2.resize(published, None, fx=2 / 3, fy=2 / 3, interpolation=cv2.INTER_AREA)
+    moved = prepare(cv2.copyMakeBorder(small, 0, 90, 200, 20, cv2.BORDER_CONSTANT, value=(246, 246, 246)))
+    assert _overlap(moved.mask, in_place.mask) > 0.96

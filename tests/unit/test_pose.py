@@ -298,6 +298,19 @@ def test_finds_a_child_size_figure_in_a_wide_studio(estimator: PoseEstimator) ->
         assert np.linalg.norm(there[joint] - alone[joint, :2]) < 51, joint.name
 
 
+@needs_ccp
+@pytest.mark.parametrize("number", ["0559", "0595"])
+def test_follows_crossed_arms(estimator: PoseEstimator, number: str) -> None:
+    pose = estimator.estimate(street(number)).pose
+    for side, other in (("R", "L"), ("L", "R")):
+        wrist, own, across = (
+            pose.xy(Body25[name]) for name in (f"{side}_WRIST", f"{side}_ELBOW", f"{other}_ELBOW")
+        )
+        assert pose.seen(Body25[f"{side}_WRIST"])
+        assert np.linalg.norm(wrist - across) < np.linalg.norm(wrist - own)
+    assert pose.xy(Body25.R_WRIST)[0] > pose.xy(Body25.L_WRIST)[0]
+
+
 def test_refuses_the_landmarks_of_a_back(astronaut: PersonPose) -> None:
     _check_shown(astronaut.landmarks, astronaut.frame)
     # From behind, what was the left shoulder's place is the right one's.

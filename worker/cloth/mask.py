@@ -16,6 +16,10 @@ MAX_PIXELS = 1_500_000
 _BORDER_INLIER = 6.0  # a border pixel this near to the fitted background belongs to it
 _MIN_PLAIN_BORDER = 0.5  # share of the border that a plain background must fill
 _MAX_GARMENT_BORDER = 0.35  # share of the border that a garment may touch
+_FAINTEST = 0.6  # the least that tells a garment from an even background
+_CLEAR = 15.0  # no ringing of a JPEG differs this much
+_MAX_RINGING = 7.0  # and in one that is worth using, not more than this
+_FEW = 8  # more places of the background's colour than this are letters
 _MIN_AREA = 0.01  # share of the picture that a garment fills at least
 _MAX_SHADOW = 35.0  # how much darker (L) than its background a cast shadow may be
 
@@ -130,12 +134,14 @@ def _garment(lab: np.ndarray, background: np.ndarray, border: np.ndarray) -> np.
     noise = float(np.median(plain)) + 1e-3
     threshold = float(np.clip(4 * noise, 1.6, 6.0))
 
-    near = difference < threshold
+    near = difference < np.maximum(threshold, _ringing(difference, lab))
     # The background is what a small disc can roll over from the border: thin breaks in the outline do not
     # let it in. A pale garment's outline has wide breaks, and wants a larger disc.
     outside = _roll_from_border(near, _pixels(lab, 0.002))
+    faint = _faint(difference, noise, outside, lab)
+    near = difference < _FAINTEST if faint else near
     pale = np.count_nonzero(~outside & near) > 0.2 * np.count_nonzero(~outside)
-    if pale:
+    if pale or faint:
         outside = _roll_from_border(near, _pixels(lab, 0.008))
     else:
         # What the disc was too thick for (an armpit's corner, between two straps) is background by colour.
@@ -157,6 +163,32 @@ def _garment(lab: np.ndarray, background: np.ndarray, border: np.ndarray) -> np.
         return _clean(garment, lab)
     garment = _at_edge(garment, doubtful, lab)
     return _clean(garment, lab)
+
+
+def _ringing(difference: np.ndarray, lab: np.ndarray) -> np.ndarray:
+    """Return how far a JPEG's ringing takes the background from its colour, float32 (h, w); 0 where none is.
+
+    It is found beside edges, and measured just outside what differs clearly. A shadow there looks the same:
+    no more is allowed for than strong compression makes.
+    """
+    clear = (~_roll_from_border(difference < _CLEAR, _pixels(lab, 0.008))).astype(np.uint8)
+    beside = cv2.dilate(clear, _disc(_pixels(lab, 0.008))) - cv2.dilate(clear, _disc(_pixels(lab, 0.003)))
+    level = 1.7 * float(np.percentile(difference[beside > 0], 75)) if beside.any() else 0.0
+    around = cv2.dilate(clear, _disc(_pixels(lab, 0.012))) - clear
+    return around.astype(np.float32) * min(level, _MAX_RINGING)
+
+
+def _faint(difference: np.ndarray, noise: float, outside: np.ndarray, lab: np.ndarray) -> bool:
+    """Whether the garment's outline is so faint that the disc rolled in, and on this background can be seen.
+
+    On an even background a smaller difference counts: it then holds the disc off something broad, where
+    elsewhere it adds a rim of the photograph's blur.
+    """
+    if 4 * noise > _FAINTEST:
+        return False
+    held = ~_roll_from_border(difference < _FAINTEST, _pixels(lab, 0.002))
+    gained = cv2.morphologyEx((held & outside).astype(np.uint8), cv2.MORPH_OPEN, _disc(_pixels(lab, 0.012)))
+    return bool(np.count_nonzero(gained) > 0.05 * np.count_nonzero(held))
 
 
 def _at_edge(garment: np.ndarray, doubtful: np.ndarray, lab: np.ndarray) -> np.ndarray:
@@ -211,29 +243,31 @@ def _openings(garment: np.ndarray, difference: np.ndarray, threshold: float, lab
     closed = cv2.morphologyEx(
         (garment & (difference < min(threshold, 2.5))).astype(np.uint8), cv2.MORPH_OPEN, _disc(1)
     )
-    found = np.zeros_like(garment)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
     inside_depth = cv2.distanceTransform(garment.astype(np.uint8), cv2.DIST_L2, 5)
     width = np.ptp(np.nonzero(garment.any(0))[0]) if garment.any() else 0
-    candidates = []
+    garment_area = np.count_nonzero(garment)
+    openings, alike = [], 0
     for index in range(1, count):
-        area = stats[index, cv2.CC_STAT_AREA] / garment.sum()
-        tall = stats[index, cv2.CC_STAT_HEIGHT] > 1.5 * stats[index, cv2.CC_STAT_WIDTH]
-        if area < (5e-4 if tall else 2e-3):  # a label or a letter is wide, the gap in a strap is tall
+        left, top, wide, tall, area = stats[index]
+        if area < 2e-4 * garment_area:
             continue
-        region = labels == index
-        level = float(np.median(difference[region]))
+        window = (slice(max(0, top - 6), top + tall + 6), slice(max(0, left - 6), left + wide + 6))
+        region, apart = labels[window] == index, difference[window]
         # Around an opening the garment begins at once; around a pale place it fades.
-        near_by = cv2.dilate(region.astype(np.uint8), _disc(5)) - cv2.dilate(
-            region.astype(np.uint8), _disc(2)
-        )
-        rim = float(np.median(difference[near_by > 0]))
-        if inside_depth[region].min() < 0.18 * width and level < 0.5 * threshold and rim > 2 * threshold + 2:
-            candidates.append(region)
-    if len(candidates) <= 4:
-        for region in candidates:
-            found |= ndimage.binary_dilation(region, iterations=1)
-    return found
+        solid = region.astype(np.uint8)
+        near_by = cv2.dilate(solid, _disc(5)) - cv2.dilate(solid, _disc(2))
+        rim = float(np.median(apart[near_by > 0]))
+        if float(np.median(apart[region])) >= 0.5 * threshold or rim <= 2 * threshold + 2:
+            continue
+        alike += 1
+        # A label or a letter is wide; the gap in a strap is tall, and so is that beside a wide sleeve.
+        least, deepest = (5e-4, 0.25) if tall > 1.5 * wide else (2e-3, 0.18)
+        if area >= least * garment_area and inside_depth[window][region].min() < deepest * width:
+            openings.append(index)
+    if alike > _FEW:
+        return np.zeros_like(garment)
+    return ndimage.binary_dilation(np.isin(labels, openings))
 
 
 def _clean(garment: np.ndarray, lab: np.ndarray) -> np.ndarray:

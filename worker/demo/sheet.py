@@ -39,17 +39,17 @@ def contact_sheet(photo: np.ndarray, bundles: Mapping[str, Bundle]) -> np.ndarra
     )
 
 
-def sheet(panels: list[tuple[str, np.ndarray]], *, columns: int) -> np.ndarray:
-    """Return titled pictures, RGB uint8 of any size, laid out in rows on white."""
-    shown = [(title, _fit(image)) for title, image in panels]
+def sheet(panels: list[tuple[str, np.ndarray]], *, columns: int, height: int = PANEL_HEIGHT) -> np.ndarray:
+    """Return titled pictures, RGB uint8 of any size, at one height (pixels), laid out in rows on white."""
+    shown = [(title, _fit(image, height)) for title, image in panels]
     rows = [shown[start : start + columns] for start in range(0, len(shown), columns)]
     width = MARGIN + max(sum(image.shape[1] + MARGIN for _, image in row) for row in rows)
-    height = MARGIN + len(rows) * (TITLE + PANEL_HEIGHT + MARGIN)
-    page = Image.new("RGB", (width, height), "white")
+    row_height = TITLE + height + MARGIN
+    page = Image.new("RGB", (width, MARGIN + len(rows) * row_height), "white")
     pen = ImageDraw.Draw(page)
     font = ImageFont.load_default(size=16)
     for number, row in enumerate(rows):
-        top = MARGIN + number * (TITLE + PANEL_HEIGHT + MARGIN)
+        top = MARGIN + number * row_height
         left = MARGIN
         for title, image in row:
             pen.text((left, top), title, fill="black", font=font)
@@ -58,7 +58,7 @@ def sheet(panels: list[tuple[str, np.ndarray]], *, columns: int) -> np.ndarray:
     return np.asarray(page)
 
 
-def _fit(image: np.ndarray) -> np.ndarray:
-    scale = PANEL_HEIGHT / image.shape[0]
-    size = (max(1, round(image.shape[1] * scale)), PANEL_HEIGHT)
+def _fit(image: np.ndarray, height: int) -> np.ndarray:
+    scale = height / image.shape[0]
+    size = (max(1, round(image.shape[1] * scale)), height)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
