@@ -39,7 +39,7 @@ def pose(
     from worker.models import Models
 
     models = Models(settings().models_dir)
-    _show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
+    show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
     if sheet:
         _save(contact_sheet(samples, models), sheet)
 
@@ -64,7 +64,7 @@ def cloth(
         print(json.dumps(tables))
     else:
         for title, rows in tables.items():
-            _show(rows, as_json, title)
+            show(rows, as_json, title)
     if sheet:
         _save(evaluation.contact_sheet(results), sheet)
 
@@ -75,10 +75,11 @@ def parsing(samples: Samples = DEFAULT, as_json: Json = False) -> None:
     from worker.evaluation.parsing import evaluate
     from worker.models import Models
 
-    _show(evaluate(samples, Models(settings().models_dir)), as_json)
+    show(evaluate(samples, Models(settings().models_dir)), as_json)
 
 
-def _show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:
+def show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:
+    """Print a table of named rows, or one JSON object."""
     if as_json:
         print(json.dumps(rows))
         return
