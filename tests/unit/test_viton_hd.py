@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.vectors import seeded
-from worker.viton_hd import spline
-from worker.viton_hd.alias import AliasGenerator
-from worker.viton_hd.inputs import divided_parse
+from worker.errors import WeightsMissingError
+from worker.viton_hd import modulation, spline
+from worker.viton_hd.alias import AliasGenerator, AliasNorm
+from worker.viton_hd.cascade import Cascade, Dressed
+from worker.viton_hd.fast_alias import FastAlias
+from worker.viton_hd.inputs import TryOnInput, divided_parse
 from worker.viton_hd.matching import GeometricMatching
 from worker.viton_hd.segmentation import SegmentationGenerator
 
@@ -39,7 +42,17 @@ def seeded_network(name: str) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def generator() -> AliasGenerator:
-    return seeded_network("alias")
+    network = seeded_network("alias")
+    rng = torch.Generator().manual_seed(0)
+    for norm in network.modules():
+        if isinstance(norm, AliasNorm):  # the seeded scales are zero, which no noise would pass
+            norm.noise_scale.data = 0.1 * torch.randn(norm.noise_scale.shape, generator=rng)
+    return network
+
+
+@pytest.fixture(scope="module")
+def fast(generator: AliasGenerator) -> FastAlias:
+    return FastAlias(generator, compile=False)
 
 
 def joined(*parts: np.ndarray) -> Tensor:
@@ -100,7 +113,133 @@ def alias_inputs(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("path", ["generator", "fast"])
 @pytest.mark.parametrize("name", ["alias", "alias_aligned"])
-def test_the_alias_generator_gives_the_expected_picture(name, generator, expected):
-    picture = generator(*alias_inputs(name))[0]
+def test_the_alias_generator_gives_the_expected_picture(name, path, expected, request):
+    picture = request.getfixturevalue(path)(*alias_inputs(name))[0]
     np.testing.assert_allclose(picture[:, ::4, ::4], expected[f"{name}_every_4"], rtol=0, atol=1e-4)
+
+
+def dressed(person: int) -> Dressed:
+    """A small person: a real-looking parse, and a garment whose soft edge misses its region in places."""
+    size = 256, 128
+    mask = torch.from_numpy(seeded.image(f"mask-{person}", 1, *size))[None] * 8
+    pictures = [
+        torch.from_numpy(seeded.image(f"{kind}-{person}", 3, *size))[None]
+        for kind in ("pose", "body", "garment")
+    ]
+    labels = seeded.one_hot(seeded.label_map(f"parse-{person}", 7, *size), 7)
+    return Dressed(*pictures, mask.clamp(0, 1), joined(labels))
+
+
+@pytest.fixture(scope="module")
+def cascades(generator: AliasGenerator, fast: FastAlias) -> dict[str, Cascade]:
+    """Plain and fast cascades that share the networks."""
+    others = seeded_network("seg"), seeded_network("gmm")
+    return {
+        "plain": Cascade(*others, generator, plain=True),
+        "fast": Cascade(*others, generator, compile=False),
+    }
+
+
+@pytest.fixture(scope="module")
+def two_pictures(cascades: dict[str, Cascade]) -> Tensor:
+    with torch.inference_mode():
+        return cascades["fast"].synthesise([dressed(0), dressed(1)], [7, 8])
+
+
+@torch.inference_mode()
+def test_the_fast_generator_draws_what_the_plain_one_draws_noise_and_soft_edges_included(
+    cascades, two_pictures
+):
+    person = dressed(0)
+    _, misaligned = divided_parse(person.parse, person.warped_mask)
+    assert ((misaligned > 0) & (misaligned < 1)).any()
+    plain = cascades["plain"].synthesise([person, dressed(1)], [7, 8])
+    torch.testing.assert_close(two_pictures, plain, rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_picture_does_not_depend_on_its_batch(cascades, two_pictures):
+    for item in (0, 1):
+        alone = cascades["fast"].synthesise([dressed(item)], [7 + item])
+        torch.testing.assert_close(alone[0], two_pictures[item], rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_a_seed_decides_the_picture(cascades, two_pictures):
+    again = cascades["fast"].synthesise([dressed(0), dressed(1)], [7, 8])
+    assert torch.equal(again, two_pictures)
+    other = cascades["fast"].synthesise([dressed(0)], [9])
+    assert (other[0] - two_pictures[0]).abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def test_bfloat16_stays_within_a_mean_hundredth_of_the_range(generator, expected):
+    picture = FastAlias(generator, torch.bfloat16, compile=False)(*alias_inputs("alias"))[0]
+    error = np.abs(picture[:, ::4, ::4].numpy() - expected["alias_every_4"])
+    assert 1e-4 < error.mean() < 0.01 * 2
+
+
+@torch.inference_mode()
+def test_compiled_passes_equal_the_eager_ones():
+    kernels = modulation.compiled()
+    if kernels is modulation.EAGER:
+        pytest.skip("there is no C++ compiler here")
+    rng = torch.Generator().manual_seed(0)
+    x, noise, mask = (torch.randn(shape, generator=rng) for shape in ((24, 18, 40), (24, 18), (24, 18, 1)))
+    scale, gain, shift = torch.randn(40, generator=rng), *torch.randn(2, 9, 40, generator=rng)
+    index = torch.randint(0, 9, (24, 18), generator=rng)
+    for region in (None, mask.clamp(0, 1)):
+        given = x, noise, scale, region
+        expected = modulation.EAGER.statistics(*given)
+        for found, wanted in zip(kernels.statistics(*given), expected, strict=True):
+            torch.testing.assert_close(found, wanted)
+        for name in ("modulate", "modulate_and_rectify"):
+            found, wanted = torch.empty_like(x), torch.empty_like(x)
+            getattr(kernels, name)(*given, *expected, index, gain, shift, found)
+            getattr(modulation.EAGER, name)(*given, *expected, index, gain, shift, wanted)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def random_item(seed: int) -> TryOnInput:
+    rng = np.random.default_rng(seed)
+    height, width = 256, 128
+
+    def rgb(name: str) -> np.ndarray:
+        field = seeded.image(f"{name}-{seed}", 3, height, width).transpose(1, 2, 0)
+        return ((field + 1) * 127.5).astype(np.uint8)
+
+    return TryOnInput(
+        pose=rgb("pose"),
+        image_agnostic=rgb("agnostic"),
+        parse_agnostic=seeded.label_map(f"cihp-{seed}", 20, height, width).astype(np.uint8),
+        garment=rgb("garment"),
+        garment_mask=rng.integers(0, 256, (height, width), np.uint8),
+        seed=seed,
+    )
+
+
+def test_the_fast_cascade_draws_what_the_plain_one_draws(cascades):
+    item = random_item(3)
+    plain, fast = (cascades[name]([item])[0] for name in ("plain", "fast"))
+    assert fast.image.shape == (256, 128, 3)
+    assert fast.image.dtype == np.uint8
+    assert np.unique(plain.parse).size > 2
+    # A score within rounding of another may turn a label; there are none such here.
+    np.testing.assert_array_equal(fast.parse, plain.parse)
+    for name in ("image", "warped", "warped_mask"):
+        difference = np.abs(getattr(fast, name).astype(int) - getattr(plain, name))
+        assert difference.max() <= 1, name
+
+
+def test_a_cascade_comes_out_of_its_files(cascades, generator, tmp_path):
+    networks = cascades["fast"].segmenter, cascades["fast"].matcher, generator
+    files = [tmp_path / f"{name}.pth" for name in NETWORKS]
+    for network, file in zip(networks, files, strict=True):
+        torch.save(network.state_dict(), file)
+    item = random_item(3)
+    loaded = Cascade.load(*files, compile=False)([item])[0]
+    np.testing.assert_array_equal(loaded.image, cascades["fast"]([item])[0].image)
+    with pytest.raises(WeightsMissingError, match="another network"):
+        Cascade.load(files[0], files[0], files[2])

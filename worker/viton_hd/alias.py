@@ -1,7 +1,6 @@
 """The ALIAS generator: the person in the bent garment, misalignment filled in (paper, section 3.4)."""
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -156,18 +155,6 @@ class AliasNorm(nn.Module):
         shared = self.conv_shared(labels)
         modulated: Tensor = normalised * (1 + self.conv_gamma(shared)) + self.conv_beta(shared)
         return modulated
-
-    def shared(self, windows: Tensor) -> Tensor:
-        """Return the shared features of label windows (n, labels, 5, 5) where all nine labels are known:
-        (n, 128, 3, 3).
-        """
-        convolution = cast(nn.Conv2d, self.conv_shared[0])
-        return functional.conv2d(windows, convolution.weight, convolution.bias).relu_()
-
-    def gain_and_shift_weights(self) -> tuple[Tensor, Tensor]:
-        """Return one weight (2·c, 128, 3, 3) and bias (2·c,) that give 1 + γ, then β."""
-        weight = torch.cat([self.conv_gamma.weight, self.conv_beta.weight])
-        return weight, torch.cat([cast(Tensor, self.conv_gamma.bias) + 1, cast(Tensor, self.conv_beta.bias)])
 
 
 def masked_norm(x: Tensor, mask: Tensor) -> Tensor:

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worker.checkpoint import load_state_dict, shapes
 from worker.viton_hd import spline
 from worker.viton_hd.alias import AliasGenerator
 from worker.viton_hd.enlarge import enlarge, fast_enlarge
 from worker.viton_hd.fast_alias import FastAlias
 from worker.viton_hd.inputs import (
+    HALF_LEVEL,
     Tensors,
     TryOnInput,
     divided_parse,
@@ -26,6 +30,8 @@ from worker.viton_hd.labels import SYNTHESIS, SYNTHESIS_OF_SEGMENTATION
 from worker.viton_hd.matching import GeometricMatching
 from worker.viton_hd.noise import Noise, segmentation_noise
 from worker.viton_hd.segmentation import SegmentationGenerator
+
+Network = TypeVar("Network", SegmentationGenerator, GeometricMatching, AliasGenerator)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,19 @@ class Cascade:
             self.enlarge, self.grid = fast_enlarge, spline.fast_grid
             self.generate = FastAlias(generator, dtype, compile=compile)
 
+    @classmethod
+    def load(cls, segmenter: Path, matcher: Path, generator: Path, **options: Any) -> "Cascade":
+        """Return the cascade with the weights of these files; the options are the constructor's.
+
+        Raises WeightsMissingError when a file is absent, damaged, or not that network's state dict.
+        """
+        return cls(
+            _loaded(SegmentationGenerator, segmenter),
+            _loaded(GeometricMatching, matcher),
+            _loaded(AliasGenerator, generator),
+            **options,
+        )
+
     @torch.inference_mode()
     def __call__(self, items: Sequence[TryOnInput]) -> list[Drawn]:
         """Return each item's picture, which depends on the other items by no more than rounding."""
@@ -118,8 +137,8 @@ class Cascade:
                 Drawn(
                     image=pixels(picture),
                     parse=given.parse[0].argmax(0).to(torch.uint8).cpu().numpy(),
-                    warped=pixels(given.warped[0]),
-                    warped_mask=pixels(given.warped_mask[0] * 2 - 1)[..., 0],
+                    warped=pixels(given.warped[0] + HALF_LEVEL),
+                    warped_mask=pixels(given.warped_mask[0] * 2 - 1 + HALF_LEVEL)[..., 0],
                 )
                 for picture, given in zip(pictures, dressed, strict=True)
             ]
@@ -154,3 +173,11 @@ class Cascade:
         divided, misaligned = divided_parse(parse, torch.cat([given.warped_mask for given in dressed]))
         seen = torch.cat([torch.cat([given.agnostic, given.pose, given.warped], 1) for given in dressed])
         return self.generate(seen, parse, divided, misaligned, Noise(seeds, self.device))
+
+
+def _loaded(kind: type[Network], path: Path) -> Network:
+    """Return the network with the file's weights."""
+    with torch.device("meta"):  # no time and memory for initial values
+        network = kind()
+    network.load_state_dict(load_state_dict(path, shapes(network)), strict=True, assign=True)
+    return network

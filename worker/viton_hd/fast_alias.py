@@ -1,5 +1,6 @@
 """The ALIAS generator at a fraction of the arithmetic: the same picture to rounding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,6 @@ from worker.viton_hd.alias import (
     AliasGenerator,
     AliasNorm,
     Noise,
-    masked_norm,
     nearest,
 )
 from worker.viton_hd.labels import UPPER
@@ -54,16 +54,18 @@ class FastAlias:
 
         `parse` has to be one-hot; `divided` is not read, since it follows from `parse` and `misaligned`.
         """
+        labels = parse.argmax(1)
         x = inputs.new_empty(0)
         for level, block in enumerate(self.blocks):
             x = self._joined(x, inputs, level)
-            rows, columns = x.shape[2:]
-            labels = nearest(parse, rows, columns).argmax(1)
+            # Every level's size divides the picture's, so that the nearest pixel is each so many-th one.
+            every = labels.shape[1] // x.shape[2]
+            seen = labels[:, ::every, ::every]
             if block.masked:
-                mask = nearest(misaligned, rows, columns)
-                x = block(x, LabelWindows.divided(labels, mask), mask, noise)
+                mask = misaligned[:, 0, ::every, ::every]
+                x = block(x, LabelWindows.divided(seen, mask), mask, noise)
             else:
-                x = block(x, LabelWindows.whole(labels), None, noise)
+                x = block(x, LabelWindows.whole(seen), None, noise)
         return torch.tanh(self.last(functional.leaky_relu_(x, SLOPE)).float())
 
     def _joined(self, x: Tensor, inputs: Tensor, level: int) -> Tensor:
@@ -88,7 +90,7 @@ class LabelWindows:
     Attributes:
         labels: float32 (n, 7 or 8, 5, 5), each window's labels as channels; zero beyond the picture.
         inside: bool (n, 1, 3, 3), which of the inner places are in the picture.
-        index: int64 (b, h·w), which window each pixel is the middle of.
+        index: int64 (b, h, w), which window each pixel is the middle of.
     """
 
     labels: Tensor
@@ -102,12 +104,12 @@ class LabelWindows:
 
     @classmethod
     def divided(cls, labels: Tensor, misaligned: Tensor) -> "LabelWindows":
-        """Return the windows of the divided parse: the labels (b, h, w) and the misalignment (b, 1, h, w).
+        """Return the windows of the divided parse: the labels (b, h, w) and the misalignment, alike.
 
         Where the garment's edge is soft, each degree of misalignment counts as a label of its own.
         """
-        degree, which = misaligned[:, 0].unique(return_inverse=True)
-        soft = torch.where(misaligned[:, 0] > 0, LABELS + which, labels)
+        degree, which = misaligned.unique(return_inverse=True)
+        soft = torch.where(misaligned > 0, LABELS + which, labels)
         channels = torch.zeros(LABELS + len(degree), LABELS + 1, device=labels.device)
         channels[:LABELS, :LABELS] = torch.eye(LABELS, device=labels.device)
         channels[LABELS:, UPPER] = 1 - degree
@@ -123,21 +125,20 @@ class LabelWindows:
         return cls(
             labels=channels[found].permute(0, 3, 1, 2).contiguous(),
             inside=(found != outside)[:, None, 1:-1, 1:-1],
-            index=index.flatten(1),
+            index=index,
         )
 
-    def gain_and_shift(self, norm: AliasNorm) -> tuple[Tensor, Tensor]:
+    def gain_and_shift(self, norm: "_Norm") -> tuple[Tensor, Tensor]:
         """Return 1 + γ and β of each window, float32 (n, channels)."""
-        weight, bias = norm.gain_and_shift_weights()
-        tables = weight.new_empty(len(self.labels), len(weight))
-        for start in range(0, len(tables), _CHUNK):
+        tables = [self.labels.new_empty(len(self.labels), len(norm.noise_scale)) for _ in norm.weights]
+        for start in range(0, len(self.labels), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            shared = norm.shared(self.labels[chunk])
+            shared = functional.conv2d(self.labels[chunk], norm.shared_weight, norm.shared_bias).relu_()
             # The second convolution pads with zeros, not with what the first would give beyond the picture.
-            shared *= self.inside[chunk]
-            torch.addmm(bias, shared.flatten(1), weight.flatten(1).T, out=tables[chunk])
-        gain, shift = tables.chunk(2, 1)
-        return gain.contiguous(), shift.contiguous()
+            shared = shared.mul_(self.inside[chunk]).flatten(1)
+            for table, weight, bias in zip(tables, norm.weights, norm.biases, strict=True):
+                torch.addmm(bias, shared, weight, out=table[chunk])
+        return tables[0], tables[1]
 
 
 class _Block:
@@ -146,51 +147,62 @@ class _Block:
     def __init__(self, block: AliasBlock, dtype: torch.dtype, kernels: Kernels) -> None:
         self.masked = block.masked
         self.kernels = kernels
-        self.norm_0, self.norm_1 = block.norm_0, block.norm_1
+        self.norm_0, self.norm_1 = _Norm(block.norm_0), _Norm(block.norm_1)
         self.conv_0 = _Convolution(block.conv_0.weight(), block.conv_0.bias, dtype)
         self.conv_1 = _Convolution(block.conv_1.weight(), block.conv_1.bias, dtype)
-        self.norm_s = block.norm_s if block.learned_shortcut else None
+        self.norm_s = _Norm(block.norm_s) if block.learned_shortcut else None
         if block.learned_shortcut:
             self.conv_s = _Convolution(block.conv_s.weight(), None, dtype)
 
     def __call__(self, x: Tensor, labels: LabelWindows, mask: Tensor | None, noise: Noise | None) -> Tensor:
-        shortcut = x
+        """Return what the `AliasBlock` returns; the mask is (b, h, w)."""
+        rectify, shortcut = self.kernels.modulate_and_rectify, x
         if self.norm_s is not None:
-            shortcut = self.conv_s(self._normalised(x, self.norm_s, labels, mask, noise, rectified=False))
-        x = self._normalised(x, self.norm_0, labels, mask, noise)
+            shortcut = self.conv_s(self._normed(x, self.norm_s, labels, mask, noise, self.kernels.modulate))
+        x = self._normed(x, self.norm_0, labels, mask, noise, rectify)
         x = self.conv_0(x)
-        x = self._normalised(x, self.norm_1, labels, mask, noise)
+        x = self._normed(x, self.norm_1, labels, mask, noise, rectify)
         return self.conv_1(x).add_(shortcut)
 
-    def _normalised(
+    def _normed(
         self,
         x: Tensor,
-        norm: AliasNorm,
+        norm: "_Norm",
         labels: LabelWindows,
         mask: Tensor | None,
         noise: Noise | None,
-        *,
-        rectified: bool = True,
+        modulate: Callable[..., None],
     ) -> Tensor:
-        """Return x (b, c, h, w) normalised and modulated as `AliasNorm` does, then rectified."""
+        """Return channels-last x (b, c, h, w) normalised and modulated."""
         gain, shift = labels.gain_and_shift(norm)
         batch, _, rows, columns = x.shape
-        noise_scale = norm.noise_scale.detach()  # torch.compile takes a parameter's size for fixed
-        drawn = x.new_zeros(batch, 1, rows, columns).float() if noise is None else noise(rows, columns)
-        if mask is not None:
-            noisy = x.float() + drawn * noise_scale[:, None, None]
-            modulated = _by_pixel(masked_norm(noisy, mask)) * gain[labels.index] + shift[labels.index]
-            if rectified:
-                functional.leaky_relu_(modulated, SLOPE)
-            return _by_channel(modulated.to(x.dtype), rows, columns)
+        drawn = gain.new_zeros(batch, 1, rows, columns) if noise is None else noise(rows, columns)
         out = torch.empty_like(x)
-        modulate = self.kernels.modulate_and_rectify if rectified else self.kernels.modulate
-        for each, own, index, into in zip(
-            _by_pixel(x), drawn.flatten(1), labels.index, _by_pixel(out), strict=True
-        ):
-            mean, scale = self.kernels.statistics(each, own, noise_scale)
-            modulate(each, own, noise_scale, mean, scale, index, gain, shift, into)
+        # An item at a time: its numbers then do not depend on the batch it is in.
+        for item in range(batch):
+            given = (
+                x[item].permute(1, 2, 0),
+                drawn[item, 0].contiguous(),
+                norm.noise_scale,
+                None if mask is None else mask[item, ..., None].contiguous(),
+            )
+            means, scales = self.kernels.statistics(*given)
+            into = out[item].permute(1, 2, 0)
+            modulate(*given, means, scales, labels.index[item], gain, shift, into)
         return out
+
+
+class _Norm:
+    """An `AliasNorm`'s weights as the tables need them: plain tensors, γ and β as matrices."""
+
+    def __init__(self, norm: AliasNorm) -> None:
+        layers = norm.conv_shared[0], norm.conv_gamma, norm.conv_beta
+        shared, gamma, beta = (dict(layer.named_parameters()) for layer in layers)
+        # torch.compile takes a parameter's size for fixed, and would compile anew for each.
+        self.noise_scale = norm.noise_scale.detach()
+        self.shared_weight, self.shared_bias = shared["weight"].detach(), shared["bias"].detach()
+        self.weights = [part["weight"].detach().flatten(1).T for part in (gamma, beta)]
+        self.biases = gamma["bias"].detach() + 1, beta["bias"].detach()
 
 
 class _Convolution:
@@ -204,13 +216,3 @@ class _Convolution:
         """Return the convolution of x (b, in, h, w): (b, out, h, w), channels-last."""
         x = x.contiguous(memory_format=torch.channels_last)
         return functional.conv2d(x, self.weight, self.bias, padding=self.weight.shape[2] // 2)
-
-
-def _by_pixel(x: Tensor) -> Tensor:
-    """Return channels-last x (b, c, h, w) as (b, h·w, c), the same memory."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _by_channel(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Return x (b, h·w, c) as channels-last (b, c, h, w), the same memory."""
-    return x.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)

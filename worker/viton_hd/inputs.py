@@ -93,8 +93,12 @@ def picture(rgb: np.ndarray, device: torch.device | str) -> Tensor:
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
+HALF_LEVEL = 1 / 255
+"""Half a level of grey: added to a picture, it turns the truncation of `pixels` into rounding."""
+
+
 def pixels(picture: Tensor) -> np.ndarray:
-    """Return one picture, float (3, h, w) in [-1, 1], as RGB uint8 (h, w, 3)."""
+    """Return one picture, float (c, h, w) in [-1, 1], as uint8 (h, w, c), truncated as published."""
     scaled = ((picture.float() + 1) / 2 * 255).clamp(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 

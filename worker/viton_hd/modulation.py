@@ -15,92 +15,117 @@ from worker.viton_hd.alias import EPSILON, SLOPE
 
 log = logging.getLogger(__name__)
 
-ROWS = 1024
-"""Pixels that are summed together first; the number of pixels is a multiple of it at every level."""
+_PIECE = 2**20  # numbers that an uncompiled step works on at a time
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The passes over one item's activations x (pixels, channels) with its noise (pixels,) in float32.
+def statistics(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the mean and the scale of x + noise in each region, float32 (regions, channels) each.
 
-    Attributes:
-        statistics: (x, noise, noise_scale) -> float32 mean (channels,) and 1 / standard deviation.
-        modulate: (x, noise, noise_scale, mean, scale, index, gain, shift, out), which writes out, of x's
-            shape and type; gain and shift are tables (n, channels), of which each pixel takes the row that
-            index (pixels,) names.
-        modulate_and_rectify: the same, then the leaky ReLU.
+    With m a region's part of each pixel and n its sum, in a picture of N pixels,
+
+        μ = Σ m h / n,   scale = √(n / N) / √(Σ m² (h - μ)² / N + ε)
+
+    which is what `worker.viton_hd.alias.masked_norm` comes to: what it fills a region's outside with is the
+    mean, so that it adds nothing to the variance but N. Without a mask the whole picture is the one region.
+
+    Args:
+        x: float32 or bfloat16 (rows, columns, channels), one item's activations.
+        noise: float32 (rows, columns).
+        noise_scale: float32 (channels,).
+        mask: float32 (rows, columns, 1), the misalignment, or None.
     """
-
-    statistics: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    modulate: Callable[..., None]
-    modulate_and_rectify: Callable[..., None]
-
-
-def statistics(x: Tensor, noise: Tensor, noise_scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and 1 / standard deviation of each channel of x + noise (see `Kernels`)."""
-    # In two steps, so that many small sums lose little to rounding and every core has some to do.
-    noisy = _noisy(x, noise, noise_scale).unflatten(0, (-1, ROWS))
-    mean = noisy.sum(1).sum(0) / x.shape[0]
-    variance = noisy.sub_(mean).square_().sum(1).sum(0) / x.shape[0]
-    return mean, (variance + EPSILON).rsqrt()
+    noisy = _noisy(x, noise, noise_scale)
+    size = x.shape[0] * x.shape[1]
+    # Summed along the columns first: many small sums lose little to rounding.
+    if mask is None:
+        mean = noisy.sum(1).sum(0) / size
+        variance = (noisy - mean).square().sum(1).sum(0) / size
+        return mean[None], (variance + EPSILON).rsqrt()[None]
+    means, scales = [], []
+    for region in (mask, 1 - mask):
+        pixels = region.sum()
+        pixels = torch.where(pixels == 0, 1, pixels)
+        mean = (noisy * region).sum(1).sum(0) / pixels
+        variance = ((noisy - mean) * region).square().sum(1).sum(0) / size
+        means.append(mean)
+        scales.append((variance + EPSILON).rsqrt() * (pixels / size).sqrt())
+    return torch.stack(means), torch.stack(scales)
 
 
 def modulate(
     x: Tensor,
     noise: Tensor,
     noise_scale: Tensor,
-    mean: Tensor,
-    scale: Tensor,
+    mask: Tensor | None,
+    means: Tensor,
+    scales: Tensor,
     index: Tensor,
     gain: Tensor,
     shift: Tensor,
     out: Tensor,
 ) -> None:
-    """Write x + noise, normalised and modulated (see `Kernels`)."""
-    out.copy_(_modulated(x, noise, noise_scale, mean, scale, index, gain, shift))
+    """Write x + noise, normalised in each region, times 1 + γ, plus β.
+
+    Args:
+        x, noise, noise_scale, mask: see `statistics`.
+        means, scales: from `statistics`.
+        index: int64 (rows, columns), each pixel's row of the tables.
+        gain, shift: float32 (n, channels), 1 + γ and β.
+        out: of x's shape and type.
+    """
+    out.copy_(_modulated(x, noise, noise_scale, mask, means, scales, index, gain, shift))
 
 
 def modulate_and_rectify(
     x: Tensor,
     noise: Tensor,
     noise_scale: Tensor,
-    mean: Tensor,
-    scale: Tensor,
+    mask: Tensor | None,
+    means: Tensor,
+    scales: Tensor,
     index: Tensor,
     gain: Tensor,
     shift: Tensor,
     out: Tensor,
 ) -> None:
-    """Write the leaky ReLU of x + noise, normalised and modulated (see `Kernels`)."""
-    modulated = _modulated(x, noise, noise_scale, mean, scale, index, gain, shift)
+    """Write the leaky ReLU of what `modulate` writes."""
+    modulated = _modulated(x, noise, noise_scale, mask, means, scales, index, gain, shift)
     out.copy_(torch.where(modulated > 0, modulated, modulated * SLOPE))
 
 
-def _modulated(x: Tensor, noise: Tensor, noise_scale: Tensor, *given: Tensor) -> Tensor:
-    mean, scale, index, gain, shift = given
-    return (_noisy(x, noise, noise_scale) - mean) * scale * gain[index] + shift[index]
+def _modulated(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *given: Tensor) -> Tensor:
+    means, scales, index, gain, shift = given
+    noisy = _noisy(x, noise, noise_scale)
+    normalised = (noisy - means[0]) * scales[0]
+    if mask is not None:
+        normalised = normalised * mask + (noisy - means[1]) * scales[1] * (1 - mask)
+    return normalised * gain[index] + shift[index]
 
 
 def _noisy(x: Tensor, noise: Tensor, noise_scale: Tensor) -> Tensor:
-    return x.float() + noise[:, None] * noise_scale
+    return x.float() + noise[..., None] * noise_scale
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The passes over memory, compiled or not: the functions of this module of the same names."""
+
+    statistics: Callable[..., tuple[Tensor, Tensor]]
+    modulate: Callable[..., None]
+    modulate_and_rectify: Callable[..., None]
 
 
 def _in_pieces(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the pass for a few pixels at a time: uncompiled, each of its steps makes a copy of them."""
+    """Return the pass for a few rows at a time: uncompiled, each of its steps makes a copy of them."""
 
-    def call(
-        x: Tensor,
-        noise: Tensor,
-        noise_scale: Tensor,
-        mean: Tensor,
-        scale: Tensor,
-        index: Tensor,
-        *rest: Tensor,
-    ) -> None:
-        gain, shift, out = rest
-        pieces = zip(*(part.split(16 * ROWS) for part in (x, noise, index, out)), strict=True)
-        for some, own, which, into in pieces:
-            function(some, own, noise_scale, mean, scale, which, gain, shift, into)
+    def call(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *more: Tensor) -> None:
+        means, scales, index, gain, shift, out = more
+        step = max(1, _PIECE // (x.shape[1] * x.shape[2]))
+        for start in range(0, x.shape[0], step):
+            some = slice(start, start + step)
+            region = None if mask is None else mask[some]
+            tables = means, scales, index[some], gain, shift
+            function(x[some], noise[some], noise_scale, region, *tables, out[some])
 
     return call
 
@@ -112,8 +137,7 @@ EAGER = Kernels(statistics, _in_pieces(modulate), _in_pieces(modulate_and_rectif
 def compiled() -> Kernels:
     """Return the passes compiled by torch for any size, or the eager ones where nothing can compile them.
 
-    The compiled code is kept by torch on disk (TORCHINDUCTOR_CACHE_DIR), so that the next process only reads
-    it.
+    torch keeps the compiled code on disk (TORCHINDUCTOR_CACHE_DIR), so that the next process only reads it.
     """
     if not torch.cuda.is_available() and shutil.which("g++") is None and shutil.which("clang++") is None:
         log.warning("There is no C++ compiler: the ALIAS generator runs uncompiled, and slower")
@@ -122,17 +146,18 @@ def compiled() -> Kernels:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled, with a word in the log at its first call."""
+    """Return the function compiled, with a word in the log when it is compiled for a kind of input."""
     inner = torch.compile(function, dynamic=True, fullgraph=True)
-    known: set[torch.dtype] = set()
+    known: set[tuple[torch.dtype, bool]] = set()
 
-    def call(x: Tensor, *rest: Tensor) -> Any:
-        if x.dtype in known:
-            return inner(x, *rest)
+    def call(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *more: Tensor) -> Any:
+        kind = x.dtype, mask is None
+        if kind in known:
+            return inner(x, noise, noise_scale, mask, *more)
         log.info("compiling the ALIAS generator's %s for %s", function.__name__, x.dtype)
         started = time.monotonic()
-        result = inner(x, *rest)
-        known.add(x.dtype)
+        result = inner(x, noise, noise_scale, mask, *more)
+        known.add(kind)
         log.info("compiled %s in %.1f s", function.__name__, time.monotonic() - started)
         return result
 
