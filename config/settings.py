@@ -47,6 +47,22 @@ class Settings(BaseSettings):
         description="Where GPU stages run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.",
     )
 
+    parser: str = Field(
+        "trained",
+        pattern=r"^(trained|landmark)$",
+        description="What tells a person's parts apart: `trained` (the network that this project trained), "
+        "`landmark` (joints and colours alone).",
+    )
+    parser_weights: Path | None = Field(
+        None,
+        description="Your own parser for `trained`: a .safetensors file from `tryon parser convert`, its "
+        ".yaml beside it.",
+    )
+    viton_hd_weights: Path | None = Field(
+        None,
+        description="Folder of your own seg_final.pth, gmm_final.pth and alias_final.pth (`tryon cascade "
+        "train`) for the engine `viton_hd`. Unset: the published ones.",
+    )
     cloth_mask: str = Field(
         "auto",
         pattern=r"^(auto|classical|unet)$",

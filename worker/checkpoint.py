@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from worker import weights
 from worker.errors import WeightsMissingError
@@ -32,8 +33,8 @@ def load_state_dict(
     """Return the state dict of a checkpoint, on the CPU, with exactly the expected keys and shapes.
 
     Args:
-        path: a file that `torch.save` wrote: a state dict, or a dict that has one as ``state_dict``, as
-            PyTorch Lightning writes it.
+        path: a safetensors file, or one that `torch.save` wrote: a state dict, or a dict that has one as
+            ``state_dict``, as PyTorch Lightning writes it.
         expected_shapes: key -> shape of every tensor that the network has.
         prefix: what the file may put before every key, such as ``model.``; taken off.
 
@@ -61,6 +62,8 @@ def shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 def _read(path: Path) -> Any:
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         if zipfile.is_zipfile(path):
             _check_sums(path)
         with torch.serialization.safe_globals(list(_LIGHTNING)):

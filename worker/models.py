@@ -1,13 +1,17 @@
 """The models of one worker process, each loaded once."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from config.settings import settings
 from worker.pose.estimator import PoseEstimator
 
 if TYPE_CHECKING:
     from worker.cloth.unet import ClothSegmenter
+    from worker.parsing.network import ParserNetwork
+    from worker.viton_hd.cascade import Cascade
 
 
 class Models:
@@ -32,6 +36,24 @@ class Models:
         from worker.cloth.unet import ClothSegmenter  # imports torch
 
         return ClothSegmenter(self.models_dir, self.device)
+
+    @cached_property
+    def parser(self) -> "ParserNetwork":
+        """The human parser's network. Raises WeightsMissingError when its weights are not there."""
+        from worker.parsing.files import files
+        from worker.parsing.network import ParserNetwork  # imports torch
+
+        return ParserNetwork(*files(self.models_dir, settings().parser_weights), self.device)
+
+    @cached_property
+    def cascade(self) -> "Cascade":
+        """VITON-HD's networks. Raises WeightsMissingError when their weights are not there."""
+        # What torch compiles for the cascade is kept beside the models: the next worker starts sooner.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self.models_dir.absolute() / "compiled"))
+        from worker.viton_hd.cascade import Cascade  # imports torch
+        from worker.viton_hd.files import files
+
+        return Cascade.load(*files(self.models_dir, settings().viton_hd_weights), device=self.device)
 
     def load(self, names: tuple[str, ...]) -> None:
         """Load the models of these names now."""

@@ -20,6 +20,8 @@ from config import queues
 from config.settings import ConfigurationError, settings
 from db.jobs import StageSpec
 from worker import weights
+from worker.parsing.files import digest
+from worker.viton_hd import files as viton_hd
 
 Bundle = Mapping[str, Any]
 StageFunction = Callable[["StageInput"], Bundle]
@@ -97,7 +99,7 @@ STAGES = (
         name="pose",
         queue=queues.CPU,
         function="worker.stages:pose",
-        version=2,
+        version=3,
         sources=("person",),
         models=("pose_estimator",),
         weights=("pose_detection", "pose_landmark", "selfie_segmentation", "palm_detection", "hand_landmark"),
@@ -106,7 +108,7 @@ STAGES = (
         name="cloth",
         queue=queues.CPU,
         function="worker.stages:cloth",
-        version=2,
+        version=3,
         sources=("cloth",),
         options=("category",),
         settings=("cloth_mask",),
@@ -124,10 +126,20 @@ STAGES = (
         name="parse",
         queue=queues.GPU,
         function="worker.stages:parse",
-        version=2,
+        version=3,
         sources=("person",),
         needs=("pose",),
         after=("cloth",),
+        settings=("parser", "parser_weights"),
+        variants=(
+            Variant(
+                "parser",
+                "trained",
+                models=("parser",),
+                weights=("parser", "parser-layout"),
+                package="ultralytics",
+            ),
+        ),
     ),
     Stage(
         name="generate",
@@ -137,6 +149,8 @@ STAGES = (
         sources=("person",),
         needs=("pose", "cloth", "parse"),
         options=("engine", "category", "seed"),
+        settings=("viton_hd_weights",),
+        variants=(Variant("engine", "viton_hd", models=("cascade",), package="torch"),),
     ),
 )
 """In the order in which a job goes through them; the last one's artifact holds the result."""
@@ -168,15 +182,14 @@ def function(row: Stage) -> StageFunction:
 
 def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the job options and settings that the stage reads, `auto` settled to what will run."""
-    chosen = {name: options[name] for name in row.options} | _set(row)
-    if chosen.get("engine") == "auto":
-        chosen["engine"] = "geometric"
-    return chosen
+    return _settled({name: options[name] for name in row.options} | _set(row))
 
 
 def models(row: Stage) -> tuple[str, ...]:
     """Return what the stage loads once per process with the present settings."""
-    return (*row.models, *(name for variant in _variants(row, _set(row)) for name in variant.models))
+    # What a job without wishes of its own runs.
+    usual = _settled(({"engine": "auto"} if "engine" in row.options else {}) | _set(row))
+    return (*row.models, *(name for variant in _variants(row, usual) for name in variant.models))
 
 
 def check(row: Stage) -> None:
@@ -220,11 +233,27 @@ def artifact_key(
 
 
 def _set(row: Stage) -> dict[str, Any]:
-    """Return the settings that the stage reads, `auto` settled to what will run."""
+    """Return the settings that the stage reads, `auto` settled to what will run, files to their hashes."""
     chosen = {name: getattr(settings(), name) for name in row.settings}
     if chosen.get("cloth_mask") == "auto":
         chosen["cloth_mask"] = "classical"
+    if own := chosen.get("parser_weights"):
+        # Two files of one path are two parsers.
+        chosen["parser_weights"] = digest(own)
     return chosen
+
+
+def _settled(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with the engine settled to the one that runs, and the hashes of its weights."""
+    settled = dict(chosen)
+    if "engine" not in settled:
+        return settled
+    own, models_dir = settled.pop("viton_hd_weights"), settings().models_dir
+    if settled["engine"] == "auto":
+        settled["engine"] = "viton_hd" if viton_hd.available(models_dir, own) else "geometric"
+    if settled["engine"] == "viton_hd":
+        settled["viton_hd"] = dict(viton_hd.digests(models_dir, own))
+    return settled
 
 
 def _variants(row: Stage, chosen: Mapping[str, Any]) -> list[Variant]:

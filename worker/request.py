@@ -15,7 +15,7 @@ class TryonRequest(BaseModel):
 
     person_key: str = Field(min_length=1, max_length=1024)
     cloth_key: str = Field(min_length=1, max_length=1024)
-    engine: Literal["auto", "geometric"] = "auto"
+    engine: Literal["auto", "geometric", "viton_hd"] = "auto"
     category: Literal["upper_body"] = "upper_body"
     seed: int = Field(0, ge=0, lt=2**32)
     output_format: Literal["png", "jpeg", "webp"] = "png"

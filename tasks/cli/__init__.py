@@ -10,7 +10,7 @@ from tasks.cli import codes
 
 
 def _application() -> typer.Typer:
-    from tasks.cli import evaluate
+    from tasks.cli import evaluate, parser
     from tasks.cli.bench import bench
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
@@ -29,6 +29,7 @@ def _application() -> typer.Typer:
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
     app.add_typer(evaluate.app, name="evaluate")
+    app.add_typer(parser.app, name="parser")
     return app
 
 

@@ -25,6 +25,7 @@ Sheet = Annotated[
 ]
 
 DEFAULT = Path("../shared/samples/viton_hd")
+DEFAULT_CCP = Path("../shared/ccp")
 
 
 @app.command()
@@ -70,12 +71,73 @@ def cloth(
 
 
 @app.command()
-def parsing(samples: Samples = DEFAULT, as_json: Json = False) -> None:
-    """Per person: IoU of each part against the published parse."""
-    from worker.evaluation.parsing import evaluate
+def parsing(
+    samples: Samples = DEFAULT,
+    ccp: Annotated[
+        Path | None, typer.Option(help="Folder of Clothing Co-Parsing: its test photographs too.")
+    ] = DEFAULT_CCP,
+    as_json: Json = False,
+    sheet: Sheet = None,
+) -> None:
+    """Per part: IoU of the trained and the landmark parser against published label maps."""
+    from worker.evaluation.parsing import ccp_test, compare, parsers, viton_hd
     from worker.models import Models
 
-    show(evaluate(samples, Models(settings().models_dir)), as_json)
+    models = Models(settings().models_dir)
+    tables = {}
+    sets = {"VITON-HD": viton_hd(samples, models)} | ({"CCP test": ccp_test(ccp, models)} if ccp else {})
+    for title, scenes in sets.items():
+        tables[title], picture = compare(scenes, parsers(models))
+        if not as_json:
+            show(tables[title], as_json, title)
+        if sheet:
+            _save(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
+    if as_json:
+        print(json.dumps(tables))
+
+
+@app.command()
+def tryon(
+    samples: Samples = DEFAULT,
+    ccp: Annotated[
+        Path | None, typer.Option(help="Folder of Clothing Co-Parsing: people in the street too.")
+    ] = DEFAULT_CCP,
+    street: Annotated[int, typer.Option(min=0, help="How many people in the street.")] = 30,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every garment on every person in the street.")
+    ] = False,
+    self_swap: Annotated[bool, typer.Option(help="Also each person in their own garment again.")] = True,
+    as_json: Json = False,
+    sheet: Sheet = None,
+) -> None:
+    """Whole try-ons: what succeeds, what is refused, colours, pixels outside, likeness, time and memory."""
+    from worker.evaluation import self_swap as swapping
+    from worker.evaluation import tryon as evaluation
+    from worker.models import Models
+
+    models = Models(settings().models_dir)
+    garments = evaluation.garments(samples, models)
+    people = evaluation.people(samples, models)
+    sets = {"VITON-HD": (people, evaluation.every)}
+    if ccp and street:
+        walkers = evaluation.street(ccp, models, street)
+        sets["street"] = (walkers, evaluation.every if every else evaluation.by_turns)
+    tables: dict[str, dict[str, Any]] = {"try-ons": {}}
+    for title, (wearers, paired) in sets.items():
+        tried = evaluation.measure(paired(wearers, garments), models)
+        tables["try-ons"][title] = evaluation.table(tried)
+        if sheet:
+            _save(evaluation.contact_sheet(tried), sheet.with_stem(f"{sheet.stem}-{title.lower()}"))
+    if self_swap:
+        swapped = list(swapping.swaps([one for wearers, _ in sets.values() for one in wearers], models))
+        tables["self-swap"] = swapping.table(swapped)
+        if sheet:
+            _save(swapping.contact_sheet(swapped), sheet.with_stem(f"{sheet.stem}-self-swap"))
+    if as_json:
+        print(json.dumps(tables))
+    else:
+        for title, rows in tables.items():
+            show(rows, as_json, title)
 
 
 def show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:

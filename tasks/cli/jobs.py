@@ -172,7 +172,11 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
         )
     out.print(table)
     for stage in record["stages"]:
-        for warning in (stage["details"] or {}).get("warnings", []):
+        details = stage["details"] or {}
+        if "score" in details:
+            each = ", ".join(f"{name} {check['score']:.2f}" for name, check in details["checks"].items())
+            typer.echo(f"{stage['name']}: score {details['score']:.2f} ({each})")
+        for warning in details.get("warnings", []):
             typer.echo(f"{stage['name']}: {warning}")
     if record["error"]:
         error = record["error"]

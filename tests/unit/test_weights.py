@@ -64,7 +64,7 @@ def test_catalogue_is_whole() -> None:
             assert not weight.required
         else:
             assert len(weight.sha256) == 64
-            assert weight.bytes is not None and weight.bytes > 0
+            assert weight.bytes
         assert weight.licence.name
 
 

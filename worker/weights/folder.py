@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -80,9 +80,10 @@ def sha256(name: str, models_dir: Path) -> str:
     return expected
 
 
-def status(models_dir: Path) -> list[WeightStatus]:
-    """Return the state of every model file in the catalogue."""
-    return [_status(weight, models_dir) for weight in catalogue().values()]
+def status(models_dir: Path, names: Iterable[str] | None = None) -> list[WeightStatus]:
+    """Return the state of the model files of these names; of every one in the catalogue without names."""
+    wanted = catalogue().values() if names is None else map(entry, names)
+    return [_status(weight, models_dir) for weight in wanted]
 
 
 def state(weight: Weight, models_dir: Path) -> State:
@@ -123,9 +124,9 @@ def place(weight: Weight, file: Path, models_dir: Path, say: Callable[[str], Non
 
 
 def digest_of(file: Path) -> str:
-    """Return the file's sha256, in hexadecimal digits."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Return the file's sha256, in hexadecimal digits; read again only when the file was touched."""
+    stat = file.stat()
+    return _sha256(file, stat.st_mtime_ns, stat.st_size)
 
 
 def _status(weight: Weight, models_dir: Path) -> WeightStatus:
@@ -167,4 +168,5 @@ def _record(weight: Weight, digest: str, models_dir: Path) -> None:
 @lru_cache(maxsize=256)
 def _sha256(file: Path, mtime_ns: int, size: int) -> str:
     # The time and size are part of the cache's key: a file that was changed is read again.
-    return digest_of(file)
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -113,7 +113,19 @@ def from_drive(source: Source, weights: list[Weight], folder: Path, listener: Li
         ) from error
 
 
-FETCHERS: Mapping[str, Fetcher] = {"wheel": from_wheel, "github": from_github, "drive": from_drive}
+def from_project(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
+    """Copy files that are installed with the project itself."""
+    shipped = Path(__file__).parents[1] / source.details["folder"]
+    for weight in weights:
+        yield weight, Path(shutil.copyfile(shipped / weight.member, folder / weight.file))
+
+
+FETCHERS: Mapping[str, Fetcher] = {
+    "wheel": from_wheel,
+    "github": from_github,
+    "drive": from_drive,
+    "project": from_project,
+}
 """Kind of source -> function that yields each wanted file as it arrives in the folder.
 
 What a function leaves in the folder when it fails is there for its next call to go on with.

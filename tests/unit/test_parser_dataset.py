@@ -1,0 +1,196 @@
+"""The parser's data set: the split, the skin's parts, the polygons, the studio walls."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.samples import CCP, needs_ccp
+from worker.errors import InputValidationError
+from worker.frame import Frame
+from worker.parsing.body import Body, Limb
+from worker.parsing.classes import LABELS, SIDED, Class
+from worker.parsing.training import ccp, dataset, skin, studio
+
+BODY = Body(
+    head=100,
+    face_centre=np.array([384.0, 150]),
+    face_up=np.array([0.0, -1]),
+    face_width=43,
+    neck=np.array([384.0, 260]),
+    hips=np.array([384.0, 560]),
+    shoulders=np.array([[300.0, 260], [468, 260]]),
+    arms=(
+        Limb(np.array([[300.0, 260], [270, 400], [260, 520], [258, 560]]), np.array([24.0, 20, 30])),
+        Limb(np.array([[468.0, 260], [498, 400], [508, 520], [510, 560]]), np.array([24.0, 20, 30])),
+    ),
+    hands=(np.array([258.0, 560]), np.array([510.0, 560])),
+    legs=(
+        Limb(np.array([[340.0, 560], [340, 760], [340, 960]]), np.array([42.0, 32])),
+        Limb(np.array([[428.0, 560], [428, 760], [428, 960]]), np.array([42.0, 32])),
+    ),
+    feet=(None, None),
+)
+
+
+def bare(*drawings):
+    canvas = np.zeros((1024, 768), np.uint8)
+    for draw in drawings:
+        draw(canvas)
+    return canvas > 0
+
+
+def line(*points, width=40):
+    return lambda canvas: cv2.polylines(canvas, [np.array(points, np.int32)], False, 1, width)
+
+
+def face(canvas):
+    cv2.ellipse(canvas, (384, 150), (42, 54), 0, 0, 360, 1, -1)
+
+
+def test_every_class_has_its_place_in_cihp():
+    assert set(LABELS) | set(SIDED) == set(Class)
+
+
+def test_the_split_is_disjoint_and_fixed():
+    held_out = json.loads(Path(ccp.__file__).with_name("ccp_split.json").read_text())
+    assert len(held_out["test"]) == 50
+    assert not set(held_out["test"]) & set(held_out["val"])
+    assert ccp.subset(held_out["test"][0]) == "test"
+    assert ccp.subset(held_out["val"][0]) == "val"
+    assert ccp.subset("no photograph of either") == "train"
+    assert 0.15 < len(held_out["val"]) / (904 - 50) < 0.25
+
+
+def test_skin_is_split_by_the_pose():
+    throat = line((384, 215), (384, 250), width=50)
+    parts = [face, throat, line((270, 400), (260, 520), (258, 560)), line((340, 700), (340, 900), width=60)]
+
+    found = skin.split(bare(*parts), BODY, 1, (0, 0))
+
+    at = found.classes
+    assert at[150, 384] == Class.FACE
+    assert at[240, 384] == Class.NECK
+    assert at[450, 265] == at[560, 258] == Class.ARM
+    assert at[800, 340] == Class.LEG
+    assert found.unsure < 0.05
+    assert found.face > 0.95
+
+
+def test_a_hand_before_the_thigh_goes_with_its_arm():
+    arm = line((270, 400), (280, 520), (310, 590))
+    found = skin.split(bare(face, arm), BODY, 1, (0, 0))
+    assert not (found.classes[bare(arm)] == Class.LEG).any()
+
+
+def test_skin_far_from_every_part_is_not_sure():
+    found = skin.split(bare(face, line((40, 200), (40, 300), width=70)), BODY, 1, (0, 0))
+    assert found.unsure > 0.3
+
+
+def test_small_things_take_the_class_around_them():
+    classes = np.full((1024, 768), ccp.BACKGROUND, np.uint8)
+    # The map's pixels are the canvas's by 0.625, and begin 144 to the left of it and 64 above.
+    cv2.ellipse(classes, (384, 158), (27, 34), 0, 0, 360, ccp.SKIN, -1)
+    cv2.rectangle(classes, (330, 230), (440, 420), int(Class.UPPER_CLOTHES), -1)
+    cv2.rectangle(classes, (380, 300), (384, 330), ccp.WHATEVER, -1)  # a tie
+
+    settled = dataset.settled(classes, BODY)
+
+    assert settled[310, 382] == Class.UPPER_CLOTHES
+    assert settled[158, 384] == Class.FACE
+    assert not np.isin(settled, (ccp.SKIN, ccp.WHATEVER)).any()
+
+
+def test_a_face_that_is_not_to_be_seen_is_left_out():
+    classes = np.full((1024, 768), ccp.BACKGROUND, np.uint8)
+    cv2.rectangle(classes, (330, 230), (440, 420), int(Class.UPPER_CLOTHES), -1)
+    with pytest.raises(dataset.UnsureError, match="of the face is labelled skin"):
+        dataset.settled(classes, BODY)
+
+
+def test_polygons_give_back_the_class_map():
+    classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
+    cv2.rectangle(classes, (100, 200), (380, 500), int(Class.COAT), -1)
+    cv2.rectangle(classes, (200, 200), (280, 500), int(Class.UPPER_CLOTHES), -1)  # the coat is in two pieces
+    cv2.circle(classes, (120, 480), 30, int(Class.ARM), -1)
+    cv2.circle(classes, (360, 480), 30, int(Class.ARM), -1)
+
+    things = dataset.polygons(classes)
+
+    assert [kind for kind, _ in things].count(Class.COAT) == 1
+    assert [kind for kind, _ in things].count(Class.ARM) == 2
+    drawn = np.full_like(classes, ccp.BACKGROUND)
+    for kind, outline in things:
+        cv2.fillPoly(drawn, [outline.round().astype(np.int32)], int(kind))
+    assert (drawn == classes).mean() > 0.99
+
+
+def test_nothing_too_small_to_learn_is_labelled():
+    classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
+    classes[10:14, 10:14] = Class.HAT
+    assert dataset.polygons(classes) == []
+
+
+@pytest.mark.parametrize(("subset", "names"), [("test", {"street"}), ("train", {"street", "studio"})])
+def test_variants_show_the_same_person(subset, names):
+    image = np.full((1024, 768, 3), 60, np.uint8)
+    classes = np.full((1024, 768), ccp.BACKGROUND, np.uint8)
+    cv2.rectangle(classes, (300, 200), (460, 700), int(Class.DRESS), -1)
+    image[classes == Class.DRESS] = (200, 30, 30)
+
+    made = dict(dataset.variants("0001", subset, dataset.Parsed(image, classes)))
+
+    assert names <= set(made)
+    for picture in made.values():
+        assert picture.image.shape == (640, 480, 3)
+        assert picture.classes.shape == (640, 480)
+        inner = cv2.erode((picture.classes == Class.DRESS).astype(np.uint8), np.ones((9, 9))) > 0
+        assert np.abs(picture.image[inner].astype(int) - (200, 30, 30)).max() <= 2
+
+
+def test_the_studio_has_a_light_plain_wall_and_leaves_the_person():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (640, 480, 3), np.uint8)
+    classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
+    classes[200:500, 150:330] = Class.UPPER_CLOTHES
+
+    made = studio.on_wall(image, classes, np.random.default_rng(1))
+
+    assert (made[210:490, 160:320] == image[210:490, 160:320]).all()
+    wall = made[:100].astype(float)
+    assert wall.mean() > 150
+    assert wall.std(axis=(0, 1)).max() < 12
+
+
+def test_a_folder_that_is_another_is_refused(tmp_path):
+    with pytest.raises(InputValidationError, match="--source"):
+        ccp.names(tmp_path)
+
+
+@needs_ccp
+def test_a_photograph_becomes_an_example():
+    example = ccp.read(CCP, "0338")
+    assert example.photo.shape[:2] == example.classes.shape
+    assert {Class.HAIR, Class.PANTS, ccp.SKIN, ccp.BACKGROUND} <= set(np.unique(example.classes).tolist())
+
+
+@needs_ccp
+def test_what_the_pose_refuses_is_left_out():
+    from worker.errors import NoPersonError
+
+    def nobody(photo):
+        raise NoPersonError("nobody")
+
+    with pytest.raises(dataset.UnsureError, match="NoPersonError: nobody"):
+        dataset.prepare(ccp.read(CCP, "0338"), nobody)
+
+
+def test_frames_of_the_larger_map_hold_the_canvas():
+    frame = Frame.letterbox(768, 1024)
+    around = dataset.around(replace(frame))
+    corners = np.array([[0.0, 0], [768, 1024]])
+    assert around.points_to_canvas(corners) == pytest.approx(np.array([[144.0, 64], [624, 704]]))

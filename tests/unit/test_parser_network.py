@@ -1,0 +1,202 @@
+"""The trained parser's network: tiny and seeded, from safetensors; and how its maps become labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from tests.support.samples import VITON, needs_samples
+from worker.errors import ParsingError, WeightsMissingError
+from worker.maps import Part, Pose
+from worker.parsing import trained
+from worker.parsing.classes import TITLES, Class
+from worker.parsing.files import digest, files
+from worker.parsing.network import ParserNetwork, build
+from worker.parsing.training import validate
+from worker.parsing.training.convert import convert
+
+MODEL = Path(trained.__file__).with_name("model")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A network with the shipped layout, an eighth as wide, with seeded weights."""
+    folder = tmp_path_factory.mktemp("parser")
+    layout = yaml.safe_load((MODEL / "parser.yaml").read_text())
+    layout["scales"] = {"n": [0.33, 0.0625, 1024]}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(layout))
+    torch.manual_seed(0)
+    network = build(folder / "tiny.yaml")
+    save_file(
+        {key: value.contiguous() for key, value in network.state_dict().items()}, folder / "tiny.safetensors"
+    )
+    return folder / "tiny.safetensors"
+
+
+def test_scores_are_shares_of_every_class(tiny):
+    network = ParserNetwork(tiny, tiny.with_suffix(".yaml"), size=96)
+    image = np.random.default_rng(0).integers(0, 255, (1024, 768, 3), np.uint8)
+    scores = network.scores(image)
+    assert scores.shape == (256, 192, len(Class))
+    assert scores.dtype == np.float32
+    assert scores.min() >= 0
+    assert scores.max() <= 1
+
+
+def test_a_mirrored_picture_has_mirrored_scores(tiny):
+    network = ParserNetwork(tiny, tiny.with_suffix(".yaml"), size=96)
+    image = np.random.default_rng(0).integers(0, 255, (1024, 768, 3), np.uint8)
+    there, back = network.scores(image), network.scores(np.ascontiguousarray(image[:, ::-1]))
+    assert np.abs(there - back[:, ::-1]).max() < 1e-4
+
+
+def test_the_same_weights_in_half_precision_are_taken(tiny, tmp_path):
+    network = build(tiny.with_suffix(".yaml"))
+    half = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    save_file(half, tmp_path / "half.safetensors")
+    loaded = ParserNetwork(tmp_path / "half.safetensors", tiny.with_suffix(".yaml"), size=96)
+    assert all(parameter.dtype is torch.float32 for parameter in loaded.model.parameters())
+
+
+@pytest.mark.parametrize("harm", ["truncated", "other", "text"])
+def test_weights_that_are_not_right_are_refused(tiny, tmp_path, harm):
+    file = tmp_path / "parser.safetensors"
+    if harm == "truncated":
+        file.write_bytes(tiny.read_bytes()[:-1000])
+    elif harm == "other":
+        save_file({"a": torch.zeros(3)}, file)
+    else:
+        file.write_text("no tensors")
+    with pytest.raises(WeightsMissingError, match=r"parser\.safetensors"):
+        ParserNetwork(file, tiny.with_suffix(".yaml"))
+
+
+def test_a_layout_of_other_classes_is_refused(tiny, tmp_path):
+    layout = yaml.safe_load(tiny.with_suffix(".yaml").read_text())
+    layout["names"] = {0: "cat"}
+    (tmp_path / "parser.yaml").write_text(yaml.safe_dump(layout))
+    with pytest.raises(WeightsMissingError, match="cat"):
+        ParserNetwork(tiny, tmp_path / "parser.yaml")
+    with pytest.raises(WeightsMissingError, match="is not there"):
+        ParserNetwork(tiny, tmp_path / "none.yaml")
+
+
+def test_own_files_need_both_and_have_one_digest(tiny, tmp_path):
+    assert files(tmp_path, tiny) == (tiny, tiny.with_suffix(".yaml"))
+    first = digest(tiny)
+    other = tmp_path / "own.safetensors"
+    other.write_bytes(tiny.read_bytes())
+    with pytest.raises(WeightsMissingError, match=r"own\.yaml"):
+        digest(other)
+    other.with_suffix(".yaml").write_text(tiny.with_suffix(".yaml").read_text() + "# changed\n")
+    assert digest(other) != first
+    with pytest.raises(WeightsMissingError, match="tryon parser convert"):
+        files(tmp_path, tmp_path / "parser.pt")
+
+
+def test_a_checkpoint_is_brought_over(tiny, tmp_path):
+    network = build(tiny.with_suffix(".yaml"))
+    network.names = dict(enumerate(TITLES))
+    torch.save({"model": network, "ema": None}, tmp_path / "best.pt")
+
+    made = convert(tmp_path / "best.pt", tmp_path / "parser.safetensors")
+
+    loaded = ParserNetwork(made, made.with_suffix(".yaml"), size=96)
+    assert loaded.model.yaml["nc"] == len(Class)
+    assert made.stat().st_size < 0.7 * (tmp_path / "best.pt").stat().st_size
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tiny, tmp_path):
+    network = build(tiny.with_suffix(".yaml"))
+    network.names = {0: "cat"}
+    torch.save({"model": network}, tmp_path / "cat.pt")
+    with pytest.raises(WeightsMissingError, match="cat"):
+        convert(tmp_path / "cat.pt", tmp_path / "parser.safetensors")
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    with pytest.raises(WeightsMissingError, match=r"text\.pt"):
+        convert(tmp_path / "text.pt", tmp_path / "parser.safetensors")
+
+
+def test_the_course_of_a_training_is_read(tmp_path):
+    header = "epoch,metrics/mAP50(B),metrics/mAP50-95(B),metrics/mAP50(M),metrics/mAP50-95(M)"
+    header += ",val/box_loss,val/seg_loss,val/cls_loss,val/dfl_loss"
+    rows = [
+        "1,.1,.1,.1,.1,3,3,3,3",
+        "2,.3,.3,.3,.3,1,1,1,1",
+        "3,.4,.4,.4,.4,2,2,2,2",
+        "4,.2,.2,.2,.2,3,3,3,3",
+    ]
+    (tmp_path / "results.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert validate.course(tmp_path / "results.csv") == {
+        "epochs": 4,
+        "best epoch": 3,
+        "lowest validation loss at epoch": 2,
+        "overfitting from epoch": 3,
+    }
+
+
+class _Sees:
+    """Stands for a network that sees what it is told to, as a published parse has it."""
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def scores(self, image):
+        return self._scores
+
+
+def _published(person):
+    from PIL import Image
+
+    image = np.array(Image.open(VITON / "image" / f"{person}.jpg").convert("RGB"))
+    truth = np.array(Image.open(VITON / "image-parse" / f"{person}.png"))
+    found = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())["people"][0]
+    pose = Pose(
+        *(
+            np.array(found[f"{name}_keypoints_2d"], np.float32).reshape(-1, 3)
+            for name in ("pose", "hand_left", "hand_right")
+        )
+    )
+    return image, truth, pose
+
+
+_SEEN_AS = {
+    Part.HAIR: Class.HAIR, Part.FACE: Class.FACE, Part.NECK: Class.NECK, Part.UPPER_CLOTHES: Class.COAT,
+    Part.PANTS: Class.SKIRT, Part.LEFT_ARM: Class.ARM, Part.RIGHT_ARM: Class.ARM,
+}  # fmt: skip
+
+
+@needs_samples
+def test_the_network_names_and_the_pose_tells_sides():
+    image, truth, pose = _published("03615_00")
+    scores = np.zeros((256, 192, len(Class)), np.float32)
+    small = truth[2::4, 2::4]
+    for part, kind in _SEEN_AS.items():
+        scores[..., kind][small == part] = 0.9
+
+    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))
+
+    assert not labels[truth == 0].any()
+    # What the network calls a coat and a skirt is one, whatever it looks like.
+    for part, name in ((Part.UPPER_CLOTHES, Part.COAT), (Part.PANTS, Part.SKIRT), (Part.HAIR, Part.HAIR)):
+        inside = truth == part
+        assert (labels[inside] == name).mean() > 0.9, part
+    for side in (Part.LEFT_ARM, Part.RIGHT_ARM):
+        inside = truth == side
+        assert (labels[inside] == side).mean() > 0.8
+
+
+@needs_samples
+def test_nothing_worn_is_refused_by_name():
+    image, truth, pose = _published("03615_00")
+    scores = np.zeros((256, 192, len(Class)), np.float32)
+    scores[..., Class.BAG] = 1
+    with pytest.raises(ParsingError, match="No upper garment"):
+        trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))

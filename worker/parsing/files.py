@@ -1,0 +1,37 @@
+"""Where the trained parser's files are: shipped with the project, or the user's own."""
+
+import hashlib
+from pathlib import Path
+
+from worker import weights
+from worker.errors import WeightsMissingError
+
+
+def files(models_dir: Path, own: Path | None) -> tuple[Path, Path]:
+    """Return the parser's weights (.safetensors) and layout (.yaml).
+
+    Args:
+        models_dir: the models folder, which holds a copy of the shipped ones.
+        own: the user's weights, their layout beside them; None for the shipped ones.
+
+    Raises WeightsMissingError when a file is not there or is not the one that was shipped.
+    """
+    if own is None:
+        return weights.path("parser", models_dir), weights.path("parser-layout", models_dir)
+    pair = own, own.with_suffix(".yaml")
+    for file in pair:
+        if own.suffix != ".safetensors" or not file.is_file():
+            raise WeightsMissingError(
+                f"TRYON_PARSER_WEIGHTS={own} needs a .safetensors file and its .yaml beside it; "
+                f"{file} is not there or is something else. Make both of a .pt with `tryon parser convert`.",
+                input=str(own),
+            )
+    return pair
+
+
+def digest(own: Path) -> str:
+    """Return one sha256 of the user's weights and layout. Raises WeightsMissingError like `files`."""
+    both = hashlib.sha256()
+    for file in files(own, own):
+        both.update(weights.digest_of(file).encode())
+    return both.hexdigest()
