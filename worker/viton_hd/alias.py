@@ -17,6 +17,9 @@ INPUTS = 9
 LABELS = 7
 """Labels of the synthesis parse, `worker.viton_hd.labels.SYNTHESIS`."""
 
+CHANNELS = 64
+"""A sixteenth of the channels of the smallest scale."""
+
 FEATURES = 16
 """Channels that each scale's view of the inputs adds."""
 
@@ -37,29 +40,29 @@ class AliasGenerator(nn.Module):
     """Î = G(Iₐ, P, W(c, θ), Ŝ, Ŝ_div, M): eight ALIAS residual blocks, each twice the last one's size.
 
     With P the pose, W(c, θ) the bent garment, Ŝ the parse, Ŝ_div the parse divided by the misalignment M.
-    The keys are those of the published files.
+    The keys are those of the published files, and so are the shapes with the channels' defaults.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = CHANNELS, features: int = FEATURES, shared: int = SHARED) -> None:
         super().__init__()
-        self.conv_0 = nn.Conv2d(INPUTS, 1024, 3, padding=1)
-        self.conv_1 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_2 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_3 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_4 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_5 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_6 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
-        self.conv_7 = nn.Conv2d(INPUTS, FEATURES, 3, padding=1)
+        self.conv_0 = nn.Conv2d(INPUTS, 16 * channels, 3, padding=1)
+        self.conv_1 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_2 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_3 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_4 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_5 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_6 = nn.Conv2d(INPUTS, features, 3, padding=1)
+        self.conv_7 = nn.Conv2d(INPUTS, features, 3, padding=1)
         # The first five see which pixels the bent garment fails to cover, an eighth channel of the parse.
-        self.head_0 = AliasBlock(1024, 1024, masked=True)
-        self.G_middle_0 = AliasBlock(1024 + FEATURES, 1024, masked=True)
-        self.G_middle_1 = AliasBlock(1024 + FEATURES, 1024, masked=True)
-        self.up_0 = AliasBlock(1024 + FEATURES, 512, masked=True)
-        self.up_1 = AliasBlock(512 + FEATURES, 256, masked=True)
-        self.up_2 = AliasBlock(256 + FEATURES, 128, masked=False)
-        self.up_3 = AliasBlock(128 + FEATURES, 64, masked=False)
-        self.up_4 = AliasBlock(64 + FEATURES, 32, masked=False)
-        self.conv_img = nn.Conv2d(32, 3, 3, padding=1)
+        self.head_0 = AliasBlock(16 * channels, 16 * channels, masked=True, shared=shared)
+        self.G_middle_0 = AliasBlock(16 * channels + features, 16 * channels, masked=True, shared=shared)
+        self.G_middle_1 = AliasBlock(16 * channels + features, 16 * channels, masked=True, shared=shared)
+        self.up_0 = AliasBlock(16 * channels + features, 8 * channels, masked=True, shared=shared)
+        self.up_1 = AliasBlock(8 * channels + features, 4 * channels, masked=True, shared=shared)
+        self.up_2 = AliasBlock(4 * channels + features, 2 * channels, masked=False, shared=shared)
+        self.up_3 = AliasBlock(2 * channels + features, channels, masked=False, shared=shared)
+        self.up_4 = AliasBlock(channels + features, channels // 2, masked=False, shared=shared)
+        self.conv_img = nn.Conv2d(channels // 2, 3, 3, padding=1)
 
     def blocks(self) -> tuple["AliasBlock", ...]:
         """Return the blocks, the smallest scale first."""
@@ -108,7 +111,7 @@ class AliasGenerator(nn.Module):
 class AliasBlock(nn.Module):
     """A residual block with ALIAS normalisation before each spectral-normalised convolution (section 3.4)."""
 
-    def __init__(self, inputs: int, outputs: int, *, masked: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, masked: bool, shared: int = SHARED) -> None:
         super().__init__()
         self.masked = masked
         self.learned_shortcut = inputs != outputs
@@ -117,10 +120,10 @@ class AliasBlock(nn.Module):
         self.conv_1 = SpectralConv2d(outputs, outputs, 3)
         if self.learned_shortcut:
             self.conv_s = SpectralConv2d(inputs, outputs, 1, bias=False)
-        self.norm_0 = AliasNorm(inputs, labels)
-        self.norm_1 = AliasNorm(outputs, labels)
+        self.norm_0 = AliasNorm(inputs, labels, shared)
+        self.norm_1 = AliasNorm(outputs, labels, shared)
         if self.learned_shortcut:
-            self.norm_s = AliasNorm(inputs, labels)
+            self.norm_s = AliasNorm(inputs, labels, shared)
 
     def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: Noise | None) -> Tensor:
         """Return (b, outputs, h, w) for x (b, inputs, h, w), the labels (b, 7 or 8, h, w) and the mask."""
@@ -140,12 +143,12 @@ class AliasNorm(nn.Module):
     features of the labels S, as SPADE has them (Park et al. 2019, eq. 1).
     """
 
-    def __init__(self, channels: int, labels: int) -> None:
+    def __init__(self, channels: int, labels: int, shared: int = SHARED) -> None:
         super().__init__()
         self.noise_scale = nn.Parameter(torch.zeros(channels))
-        self.conv_shared = nn.Sequential(nn.Conv2d(labels, SHARED, 3, padding=1), nn.ReLU())
-        self.conv_gamma = nn.Conv2d(SHARED, channels, 3, padding=1)
-        self.conv_beta = nn.Conv2d(SHARED, channels, 3, padding=1)
+        self.conv_shared = nn.Sequential(nn.Conv2d(labels, shared, 3, padding=1), nn.ReLU())
+        self.conv_gamma = nn.Conv2d(shared, channels, 3, padding=1)
+        self.conv_beta = nn.Conv2d(shared, channels, 3, padding=1)
 
     def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: Noise | None) -> Tensor:
         """Return the normalised and modulated x (b, c, h, w)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.agnostic import image_agnostic, parse_agnostic
-from worker.viton_hd import matching, segmentation
+from worker.viton_hd import matching
 from worker.viton_hd.labels import SEGMENTATION, SEGMENTATION_OF_CIHP, UPPER
 
 
@@ -110,19 +110,23 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
 
 
 def segmentation_inputs(item: Tensors, noise: Tensor) -> Tensor:
-    """Return what the segmentation generator sees, (1, 21, 256, 192); every part comes down bilinearly."""
+    """Return what the segmentation generator sees, (1, 21, 256, 192), at the size of the noise.
+
+    Every part comes down bilinearly.
+    """
     parts = [item.garment_mask, item.garment * item.garment_mask, item.parse_agnostic, item.pose]
-    size = segmentation.HEIGHT, segmentation.WIDTH
+    size = tuple(noise.shape[2:])
     small = [functional.interpolate(part, size, mode="bilinear", align_corners=False) for part in parts]
     return torch.cat([*small, noise], 1)
 
 
-def matching_inputs(item: Tensors, parse: Tensor) -> tuple[Tensor, Tensor]:
+def matching_inputs(
+    item: Tensors, parse: Tensor, size: tuple[int, int] = (matching.HEIGHT, matching.WIDTH)
+) -> tuple[Tensor, Tensor]:
     """Return what matching sees of the person, (1, 7, 256, 192), and of the garment, (1, 3, 256, 192).
 
     Both come down by the nearest pixel; the garment is not masked. `parse` is (1, 7, h, w).
     """
-    size = matching.HEIGHT, matching.WIDTH
     person = torch.cat([parse[:, UPPER : UPPER + 1], item.pose, item.agnostic], 1)
     return functional.interpolate(person, size), functional.interpolate(item.garment, size)
 

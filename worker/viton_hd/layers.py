@@ -17,9 +17,10 @@ class SpectralConv2d(nn.Module):
     weight_u: Tensor
     weight_v: Tensor
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, bias: bool = True) -> None:
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, size, bias=bias)  # for its initial values
+        self.stride = stride
         self.padding = size // 2
         self.bias = convolution.bias
         self.weight_orig = convolution.weight
@@ -28,13 +29,19 @@ class SpectralConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """Return the normalised weight, (out, in, k, k)."""
-        matrix = self.weight_orig.flatten(1)
-        if self.training:
-            with torch.no_grad():
-                self.weight_v = functional.normalize(matrix.t() @ self.weight_u, dim=0)
-                self.weight_u = functional.normalize(matrix @ self.weight_v, dim=0)
-        return self.weight_orig / (self.weight_u @ (matrix @ self.weight_v))
+        if not self.training:
+            return self.weight_orig / self._largest()
+        # In mixed precision too, the power iteration is no place for 8 bits of mantissa.
+        with torch.autocast(self.weight_orig.device.type, enabled=False):
+            matrix = self.weight_orig.detach().flatten(1)
+            self.weight_v = functional.normalize(matrix.t() @ self.weight_u, dim=0)
+            self.weight_u = functional.normalize(matrix @ self.weight_v, dim=0)
+            return self.weight_orig / self._largest()
+
+    def _largest(self) -> Tensor:
+        """Return the estimate of the largest singular value."""
+        return self.weight_u @ (self.weight_orig.flatten(1) @ self.weight_v)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of x (b, in, h, w): (b, out, h, w)."""
-        return functional.conv2d(x, self.weight(), self.bias, padding=self.padding)
+        return functional.conv2d(x, self.weight(), self.bias, stride=self.stride, padding=self.padding)

@@ -14,22 +14,26 @@ PERSON_INPUTS = 7
 
 GARMENT_INPUTS = 3
 
-CELLS = (HEIGHT // 16) * (WIDTH // 16)
-"""Cells of the feature maps, 16 × 12."""
+STRIDE = 16
+"""Pixels along each side of a cell of the feature maps, which are 16 × 12."""
+
+CHANNELS = 64
+"""Channels of the first level."""
 
 
 class GeometricMatching(nn.Module):
     """θ = R(corr(E_A(Ŝ_c, P, Iₐ), E_B(c))): offsets of a thin-plate spline's control points (section 3.3).
 
     As Rocco et al. 2017 (arXiv 1703.05593): features of the person and of the garment, their correlation,
-    and a regression. `worker.viton_hd.spline` makes the sampling grid of θ.
+    and a regression. `worker.viton_hd.spline` makes the sampling grid of θ. The published files are of 64
+    channels at the first level and 256×192 pixels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = CHANNELS, height: int = HEIGHT, width: int = WIDTH) -> None:
         super().__init__()
-        self.extractionA = FeatureExtraction(PERSON_INPUTS)
-        self.extractionB = FeatureExtraction(GARMENT_INPUTS)
-        self.regression = Regression()
+        self.extractionA = FeatureExtraction(PERSON_INPUTS, channels)
+        self.extractionB = FeatureExtraction(GARMENT_INPUTS, channels)
+        self.regression = Regression(channels, height // STRIDE, width // STRIDE)
 
     def forward(self, person: Tensor, garment: Tensor) -> Tensor:
         """Return θ, (b, 50), for the person (b, 7, 256, 192) and the garment (b, 3, 256, 192)."""
@@ -40,15 +44,15 @@ class GeometricMatching(nn.Module):
 class FeatureExtraction(nn.Module):
     """Four halvings and two convolutions to unit feature vectors: (b, n, 256, 192) -> (b, 512, 16, 12)."""
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, channels: int = CHANNELS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for outputs in (64, 128, 256, 512):
+        for outputs in (channels, 2 * channels, 4 * channels, 8 * channels):
             # The norm comes after the ReLU here, so it cannot be folded into the convolution before it.
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs)]
             inputs = outputs
-        layers += [nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(512)]
-        layers += [nn.Conv2d(512, 512, 3, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(inputs)]
+        layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.ReLU()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,16 +78,17 @@ def correlation(person: Tensor, garment: Tensor) -> Tensor:
 class Regression(nn.Module):
     """The control points' offsets from the correlation: (b, 192, 16, 12) -> (b, 50), each in (-1, 1)."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int, rows: int, columns: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        inputs = CELLS
-        for outputs, size, stride in ((512, 4, 2), (256, 4, 2), (128, 3, 1), (64, 3, 1)):
+        inputs = rows * columns
+        for times, size, stride in ((8, 4, 2), (4, 4, 2), (2, 3, 1), (1, 3, 1)):
+            outputs = times * channels
             layers += [nn.Conv2d(inputs, outputs, size, stride=stride, padding=1)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs = outputs
         self.conv = nn.Sequential(*layers)
-        self.linear = nn.Linear(64 * CELLS // 16, 2 * POINTS * POINTS)
+        self.linear = nn.Linear(inputs * (rows // 4) * (columns // 4), 2 * POINTS * POINTS)
 
     def forward(self, correlated: Tensor) -> Tensor:
         """Return θ: 25 offsets in x, then 25 in y, as parts of half the picture's size."""

@@ -29,11 +29,11 @@ class Noise:
         return torch.cat(drawn).transpose(1, 3).to(self.device)
 
 
-def segmentation_noise(seed: int) -> Tensor:
-    """Return the segmentation generator's noise channel, float32 (1, 1, 256, 192) of 0 and 1.
+def segmentation_noise(seed: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
+    """Return the segmentation generator's noise channel, float32 (1, 1, 256, 192), or of a size, of 0 and 1.
 
     A pixel is 1 with the probability 0.159. The numbers come from a generator of another kind than the ALIAS
     noise, which a seed leaves as the published code would draw it.
     """
-    drawn = np.random.default_rng(seed).standard_normal((1, 1, HEIGHT, WIDTH))
+    drawn = np.random.default_rng(seed).standard_normal((1, 1, *size))
     return torch.from_numpy((drawn >= _THRESHOLD).astype(np.float32))

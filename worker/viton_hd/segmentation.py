@@ -12,27 +12,34 @@ OUTPUTS = 13
 HEIGHT, WIDTH = 256, 192
 """Rows and columns that the generator works at."""
 
+CHANNELS = 64
+"""Channels of the first level."""
+
 
 class SegmentationGenerator(nn.Module):
     """A U-Net with instance normalisation: Ŝ = G_S(c, Sₐ, P, z) (section 3.2).
 
     Five levels of two convolutions, 64 to 1024 channels; on the way up a nearest-neighbour doubling and a
-    convolution, joined to the same level's features on the way down.
+    convolution, joined to the same level's features on the way down. The published files are of 64 channels
+    at the first level.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.conv1 = _two_convolutions(INPUTS, 64)
-        self.conv2 = _two_convolutions(64, 128)
-        self.conv3 = _two_convolutions(128, 256)
-        self.conv4 = _two_convolutions(256, 512)
-        self.conv5 = _two_convolutions(512, 1024)
-        self.up6, self.conv6 = _doubled(1024, 512), _two_convolutions(1024, 512)
-        self.up7, self.conv7 = _doubled(512, 256), _two_convolutions(512, 256)
-        self.up8, self.conv8 = _doubled(256, 128), _two_convolutions(256, 128)
-        self.up9 = _doubled(128, 64)
-        self.conv9 = _two_convolutions(128, 64)
-        self.conv9.append(nn.Conv2d(64, OUTPUTS, 3, padding=1))
+        self.conv1 = _two_convolutions(INPUTS, channels)
+        self.conv2 = _two_convolutions(channels, 2 * channels)
+        self.conv3 = _two_convolutions(2 * channels, 4 * channels)
+        self.conv4 = _two_convolutions(4 * channels, 8 * channels)
+        self.conv5 = _two_convolutions(8 * channels, 16 * channels)
+        self.up6 = _doubled(16 * channels, 8 * channels)
+        self.conv6 = _two_convolutions(16 * channels, 8 * channels)
+        self.up7 = _doubled(8 * channels, 4 * channels)
+        self.conv7 = _two_convolutions(8 * channels, 4 * channels)
+        self.up8 = _doubled(4 * channels, 2 * channels)
+        self.conv8 = _two_convolutions(4 * channels, 2 * channels)
+        self.up9 = _doubled(2 * channels, channels)
+        self.conv9 = _two_convolutions(2 * channels, channels)
+        self.conv9.append(nn.Conv2d(channels, OUTPUTS, 3, padding=1))
         self.halve = nn.MaxPool2d(2)
         self.drop = nn.Dropout(0.5)
 
