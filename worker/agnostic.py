@@ -52,7 +52,7 @@ def parse_agnostic(parse: np.ndarray, body: np.ndarray) -> np.ndarray:
     Raises:
         PoseError: a shoulder or a hip is missing.
     """
-    joints = _checked_joints(body)
+    joints = checked_joints(body)
     agnostic = parse.copy()
     for label, chain in _ARM_STROKES:
         strokes = Image.new("L", (WIDTH, HEIGHT), 0)
@@ -86,7 +86,7 @@ def image_agnostic(rgb: np.ndarray, parse: np.ndarray, body: np.ndarray) -> np.n
     Raises:
         PoseError: a shoulder or a hip is missing.
     """
-    joints = _with_hips_as_wide_as_shoulders(_checked_joints(body))
+    joints = _with_hips_as_wide_as_shoulders(checked_joints(body))
     r = _R_IMAGE
     painted = Image.fromarray(rgb)
     draw = ImageDraw.Draw(painted)
@@ -119,8 +119,11 @@ def image_agnostic(rgb: np.ndarray, parse: np.ndarray, body: np.ndarray) -> np.n
     return agnostic
 
 
-def _checked_joints(body: np.ndarray) -> np.ndarray:
-    """Return the joints' places, float64 (25, 2), with a neck; raise PoseError if one needed is missing."""
+def checked_joints(body: np.ndarray) -> np.ndarray:
+    """Return the joints' places, float64 (25, 2), with a neck, from Body25 joints, (25, 2 or more).
+
+    Raises PoseError when a shoulder or a hip is missing, or the hips fall on one point.
+    """
     joints = np.array(body[:, :2], np.float64)
     missing = [_name(joint) for joint in _NEEDED if not _seen(joints, joint)]
     if missing:
