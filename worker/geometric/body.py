@@ -20,6 +20,8 @@ SIDES = ("r", "l")
 # bare arms of catalogue photographs.
 _ARM_AT = (0.0, 0.25, 0.6, 1.0, 1.3, 2.0)
 _ARM_HALF = (0.155, 0.150, 0.125, 0.115, 0.112, 0.072)
+# The hand's root beyond the wrist and its half width, in units of the wrist's half width.
+_HAND, _HAND_HALF = (0.6, 1.2, 1.8), (1.0, 0.9, 0.55)
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,22 @@ class Arm:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def _beyond(self) -> "Arm":
-        """Return the arm with the hand's root, which a cuff may have hidden; rounded, lest no hand follow."""
-        if self.hidden:
-            return self
+        """Return the arm with the hand's root, which a cuff may have hidden; rounded, lest no hand follow.
+
+        A hidden forearm's elbow is rounded off.
+        """
         step = self.centre[-1] - self.centre[-2]
         step /= max(float(np.linalg.norm(step)), 1e-6)
-        more = self.skin[-1] * np.array([0.6, 1.2, 1.8])
+        lengths, narrower = ((0.45, 0.8, 1.0), (0.89, 0.6, 0.1)) if self.hidden else (_HAND, _HAND_HALF)
+        more = self.skin[-1] * np.array(lengths)
 
         def longer(widths: np.ndarray) -> np.ndarray:
-            return np.concatenate([widths, widths[-1] * np.array([1.0, 0.9, 0.55])])
+            return np.concatenate([widths, widths[-1] * np.array(narrower)])
 
         return Arm(
             np.vstack([self.centre, self.centre[-1] + step * more[:, None]]),
             np.vstack([self.normal, np.repeat(self.normal[-1:], 3, 0)]),
-            np.concatenate([self.at, [2.0, 2.0, 2.0]]),
+            np.concatenate([self.at, np.repeat(self.at[-1:], 3)]),
             longer(self.outer),
             longer(self.inner),
             longer(self.skin),

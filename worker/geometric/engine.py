@@ -8,15 +8,25 @@ import numpy as np
 from worker.cloth.garment import BACKGROUND, Garment
 from worker.frame import HEIGHT, WIDTH
 from worker.geometric import body as bodies
-from worker.geometric import fit, shade, uncover
+from worker.geometric import fit, shade, uncover, verdict
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
 from worker.geometric.place import Match, Placement, Segment, place
-from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
+from worker.geometric.tail import tail
+from worker.geometric.verdict import Verdict
+from worker.geometric.warp import (
+    ThinPlateSpline,
+    folded_share,
+    refuse_folds,
+    sampling_map,
+    stretched_share,
+)
 from worker.maps import Part, Pose
 
 _SLACK = (1e-3, 2e-2, 0.2)  # how freely a spline passes its points: the next where the one before folds
 _CREASED = 0.03  # share of a part's area that may be turned over before a smoother spline is tried
+_BESIDE = (Part.BACKGROUND, Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)  # where no old garment belongs
+_BESIDE_REACH = 0.15  # how far from the old garment it is looked for, in units of Body.size
 
 
 @dataclass(frozen=True)
@@ -28,22 +38,34 @@ class TryOn:
         region: uint8 (1024, 768), the soft alpha of what changed.
         warped: RGB uint8 (1024, 768, 3), the bent garment alone, on light grey.
         warped_mask: uint8 (1024, 768), its alpha.
-        warnings: what may look wrong, in words.
+        visible: uint8 (1024, 768), the garment's alpha where nothing lies before it.
+        verdict: what was measured about the picture, its score, and what may look wrong, in words.
     """
 
     image: np.ndarray
     region: np.ndarray
     warped: np.ndarray
     warped_mask: np.ndarray
-    warnings: list[str]
+    visible: np.ndarray
+    verdict: Verdict
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may look wrong, in words."""
+        return self.verdict.warnings
 
 
 @dataclass
 class Layer:
-    """A part of the garment on the canvas: colour float32 (h, w, 3), alpha float32 (h, w)."""
+    """A part of the garment on the canvas: colour float32 (h, w, 3), alpha float32 (h, w).
+
+    `folded` and `stretched` are the shares of it that its bending turned over or stretched to pieces.
+    """
 
     colour: np.ndarray
     alpha: np.ndarray
+    folded: float = 0.0
+    stretched: float = 0.0
 
 
 def try_on(
@@ -66,13 +88,16 @@ def try_on(
         seed: decides the grain of painted skin and background; the same seed gives the same bytes.
 
     Raises PoseError when the shoulders are not seen, SynthesisError when the garment would fold over
-    itself.
+    itself or tear.
     """
     rng = np.random.default_rng(seed)
     body = bodies.measure(pose, parse, person_mask)
     pattern = take_apart(garment.image, garment.mask, garment.landmarks)
     cloth = np.isin(parse, bodies.CLOTHES)
-    placement = place(pattern, body, cloth)
+    placement = place(pattern, body, cloth, parse == Part.DRESS)
+    # What stays on below the hem is worn there from here on, like a skirt.
+    parse = np.where(tail(parse, body, placement), np.uint8(Part.SKIRT), parse)
+    cloth = np.isin(parse, bodies.CLOTHES)
 
     trunk = _bend(pattern.colour, pattern.trunk, placement.trunk, "trunk")
     sleeves = {
@@ -91,7 +116,8 @@ def try_on(
         # Under the seam the trunk goes on, so that nothing shows through two soft edges.
         joint = fit.near(trunk.alpha, 12) & fit.near(layer.alpha, 6)
         trunk.alpha = np.maximum(trunk.alpha, _soft(joint | (trunk.alpha > 0.5)))
-    light = shade.light(image_rgb, cloth) * shade.exposure(image_rgb)
+    exposure = shade.exposure(image_rgb)
+    light = shade.light(image_rgb, cloth) * exposure
     base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, light, rng)
 
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.
@@ -127,7 +153,28 @@ def try_on(
         region8,
         np.clip(np.round(warped), 0, 255).astype(np.uint8),
         np.round(mask * 255).astype(np.uint8),
-        _warnings(body),
+        np.round(garment_alpha * 255).astype(np.uint8),
+        verdict.judge(
+            {
+                "changed": verdict.changed_share(image_rgb, out, region8),
+                "colour": verdict.colour_distance(
+                    garment.image, garment.mask, out, garment_alpha > 0.95, exposure
+                ),
+                "outside": verdict.changed_outside(image_rgb, out, region8),
+                "left": verdict.left_over(
+                    image_rgb,
+                    region8,
+                    cloth & (head < 0.5),
+                    np.isin(parse, _BESIDE),
+                    round(_BESIDE_REACH * body.size),
+                ),
+                "folded": max(layer.folded for layer in (trunk, *sleeves.values())),
+                "stretched": max(layer.stretched for layer in (trunk, *sleeves.values())),
+                "landmarks": verdict.landmark_confidence(garment.landmarks),
+                "pose": verdict.pose_confidence(pose),
+            },
+            _warnings(body),
+        ),
     )
 
 
@@ -152,6 +199,8 @@ def _sleeve(
         whole.colour[own] = piece.colour[own]
         _lay(whole.colour, piece.colour, np.where(own, 0, piece.alpha))
         whole.alpha = np.maximum(whole.alpha, piece.alpha)
+        whole.folded = max(whole.folded, piece.folded)
+        whole.stretched = max(whole.stretched, piece.stretched)
     return whole
 
 
@@ -160,7 +209,7 @@ def _bend(
 ) -> Layer:
     """Return a part of the garment bent so that its points lie where the body has them.
 
-    Raises SynthesisError when it would fold over itself where it is seen.
+    Raises SynthesisError when it would fold over itself or tear where it is seen.
     """
     height, width = alpha.shape
     margin = 40
@@ -183,6 +232,8 @@ def _bend(
     drawn = cv2.remap(colour, px, py, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     layer.colour[y0:y1, x0:x1] = drawn
     layer.alpha[y0:y1, x0:x1] = share
+    layer.folded = folded_share(positions, share > 0.5)
+    layer.stretched = stretched_share(positions, share > 0.5)
     return layer
 
 

@@ -65,8 +65,15 @@ class Placement:
     scale: float
 
 
-def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
-    """Return the placement of a garment on a body; cloth is where the old garment is, bool (1024, 768)."""
+def place(pattern: Pattern, body: Body, cloth: np.ndarray, dress: np.ndarray) -> Placement:
+    """Return the placement of a garment on a body.
+
+    Args:
+        pattern: the garment, taken apart.
+        body: the body's measures.
+        cloth: where the old garment is, bool (1024, 768).
+        dress: where that is a dress, which may go on below the new garment, bool (1024, 768).
+    """
     mark = pattern.mark
     chest = float(np.linalg.norm(mark["l_armpit"] - mark["r_armpit"]))
     scale = _CHEST * body.size / max(chest, 1.0)
@@ -74,7 +81,7 @@ def place(pattern: Pattern, body: Body, cloth: np.ndarray) -> Placement:
 
     top = _Shoulders(body, pattern, scale, turned)
     length = scale * float(mark["hem_centre"][1] - (mark["r_neck"][1] + mark["l_neck"][1]) / 2)
-    hem = _hem(top.line + length, top.line, cloth, body)
+    hem = _hem(top.line + length, top.line, cloth, dress, body)
 
     garment, there = list(top.garment), list(top.there)
     pit_there = {side: top.armpit(side) for side in SIDES}
@@ -216,18 +223,23 @@ def shoulder_line(body: Body, side: str, x: float) -> float:
     return found if abs(found - expected) < 0.085 * body.size else float(expected)
 
 
-def _hem(own: float, line: float, cloth: np.ndarray, body: Body) -> dict[str, float]:
+def _hem(own: float, line: float, cloth: np.ndarray, dress: np.ndarray, body: Body) -> dict[str, float]:
     """Return the hem's row in the middle and at the sides: the garment's own length, or the old hem.
 
     A hem near the old one takes its place, and a garment that is a little shorter is lengthened, so that
-    nothing of the old one peeps out and trousers keep their waistband.
+    nothing of the old one peeps out and trousers keep their waistband. A dress goes on below as a skirt.
     """
     level = {"r": own, "centre": own, "l": own}
     old = _lowest(cloth, body, -0.15, 0.15)
     if old is None:
         return level
     trunk = old - line
-    if abs(own - old) < _TUCK * trunk or (own < old and trunk < _STRETCH * (own - line)):
+    y, x = (
+        int(np.clip(old - 0.1 * body.size, 0, dress.shape[0] - 1)),
+        int(np.clip(body.hips[0], 0, dress.shape[1] - 1)),
+    )
+    skirted = dress[y, x]
+    if abs(own - old) < _TUCK * trunk or (own < old and trunk < _STRETCH * (own - line) and not skirted):
         at_sides = {"r": _lowest(cloth, body, -0.38, -0.22), "l": _lowest(cloth, body, 0.22, 0.38)}
         room = 0.12 * body.size
         level = {

@@ -12,6 +12,8 @@ from worker.maps import Part
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
 RIM, SKIN_RIM = 7, 15
 """How far beyond the old garment's label its colours reach, over anything and over skin, as a disc's size."""
+_REDDER = (0.85, 1.05, 1.15)
+"""Light that goes through skin comes out red: shaded skin is redder too; exponents of R, G, B."""
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
 
 
@@ -181,7 +183,8 @@ def _skin(
     light = _roundness(parse.shape, body) * light
     # The chin throws its shadow on the throat.
     from_face = cv2.distanceTransform((parse != Part.FACE).astype(np.uint8), cv2.DIST_L2, 5) / body.size
-    painted = tone * (light * (1 - 0.2 * np.exp(-from_face / 0.12)))[..., None]
+    light = light * (1 - 0.2 * np.exp(-from_face / 0.12))
+    painted = tone * light[..., None] ** np.array(_REDDER, np.float32)
     if limbs.any():
         ratio = np.log((picture + 4) / (painted + 4))
         # Far from skin that is seen the tone holds; the face's own light is not the arms'.
@@ -246,7 +249,9 @@ def _roundness(shape: tuple[int, ...], body: Body) -> np.ndarray:
         across = np.einsum("ij,ij->i", points - arm.centre[nearest], arm.normal[nearest])
         outer, inner = arm.bare_outer[nearest], arm.bare_inner[nearest]
         place = (across - (outer - inner) / 2) / np.maximum((outer + inner) / 2, 1)
-        curve = 0.80 + 0.25 * np.sqrt(1 - np.clip(np.abs(place), 0, 1) ** 2)
+        curve = 0.72 + 0.34 * np.sqrt(1 - np.clip(np.abs(place), 0, 1) ** 2)
+        # The side that faces the trunk gets less of the sky.
+        curve -= 0.07 * np.clip(-place, 0, 1)
         # The shoulder's cap passes into the trunk.
         cap = np.clip((arm.at[nearest] - 0.1) / 0.35, 0, 1)
         light[y, x] = 1 + (curve - 1) * cap

@@ -8,6 +8,8 @@ from worker.errors import SynthesisError
 
 _STEP = 8  # pixels between the nodes at which a spline is evaluated; between them it is nearly straight
 _FOLDED = 0.08  # share of a part's area that may be turned over before the picture is refused
+_STRETCHED = 9.0  # a patch that grows this much more than the part on the whole is torn rather than bent
+_TORN = 0.30  # share of a part's area that may be stretched so far before the picture is refused
 
 
 class ThinPlateSpline:
@@ -68,26 +70,45 @@ def folded_share(positions: np.ndarray, inside: np.ndarray) -> float:
 
     There the determinant of its Jacobian is not positive.
     """
-    if not inside.any():
-        return 0.0
-    step = 4
-    p = positions[::step, ::step].astype(np.float64)
-    across, down = np.diff(p, axis=1)[:-1], np.diff(p, axis=0)[:, :-1]
-    determinant = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]
-    area = inside[::step, ::step][:-1, :-1]
-    if not area.any():
-        return 0.0
-    return float(np.mean(determinant[area] <= 0))
+    found = _determinants(positions, inside)
+    return float(np.mean(found <= 0)) if len(found) else 0.0
+
+
+def stretched_share(positions: np.ndarray, inside: np.ndarray) -> float:
+    """Return the share of the pixels `inside` where a sampling map stretches the garment to pieces.
+
+    There a patch of the garment covers more than nine times the area that it covers in the part's middle
+    place: the map's Jacobian determinant is that much smaller than its median. Arguments as in
+    `folded_share`.
+    """
+    found = _determinants(positions, inside)
+    upright = found[found > 0]
+    return float(np.mean(upright < np.median(upright) / _STRETCHED)) if len(upright) else 0.0
 
 
 def refuse_folds(positions: np.ndarray, inside: np.ndarray, part: str) -> None:
-    """Raise SynthesisError when the map of a part of the garment folds over itself where it is seen."""
+    """Raise SynthesisError when the map of a part of the garment folds or tears it where it is seen."""
+    torn = stretched_share(positions, inside)
+    if torn > _TORN:
+        raise SynthesisError(
+            f"The garment's {part} would be torn on this pose ({torn:.0%} of it overstretched): use "
+            "a photograph that shows the person from the front, with the arms away from the camera's axis."
+        )
     share = folded_share(positions, inside)
     if share > _FOLDED:
         raise SynthesisError(
             f"The garment's {part} would fold over itself on this pose ({share:.0%} of it): use a photograph "
             "that shows the person from the front, with the arms away from the camera's axis."
         )
+
+
+def _determinants(positions: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the determinant of a sampling map's Jacobian at every fourth pixel inside, float64 (n,)."""
+    step = 4
+    p = positions[::step, ::step].astype(np.float64)
+    across, down = np.diff(p, axis=1)[:-1], np.diff(p, axis=0)[:, :-1]
+    determinant = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]
+    return np.asarray(determinant[inside[::step, ::step][:-1, :-1]])
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
