@@ -1,4 +1,4 @@
-"""Measures whole try-ons: every garment on every person, and on people in the street."""
+"""Measures the geometric engine's try-ons: every garment on every person, and on people in the street."""
 
 import time
 from collections import Counter
@@ -228,7 +228,7 @@ def _run(
     models: Models,
 ) -> Bundle:
     row = pipeline.stage(stage)
-    options = TryonRequest(person_key="person", cloth_key="cloth").options()
+    options = TryonRequest(person_key="person", cloth_key="cloth", engine="geometric").options()
     given = pipeline.StageInput(
         sources={source: sources[source] for source in row.sources},
         names=names,

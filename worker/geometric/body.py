@@ -94,7 +94,8 @@ class Arm:
             ]
         )
         area = np.zeros(shape, np.uint8)
-        cv2.fillPoly(area, [np.round(edge * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
+        if keep.any():
+            cv2.fillPoly(area, [np.round(edge * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
         return area
 
 
@@ -329,7 +330,11 @@ def _side(
     ratio = np.interp(rows, rows[seen], found[seen] / expected[seen])
     ratio = cv2.medianBlur(ratio.astype(np.float32)[:, None].repeat(3, 1), 5)[:, 1]
     ratio = _smooth(ratio, 7.0)
-    return np.asarray(middle + sign * expected * np.clip(ratio, 0.7, 1.5))
+    # A coat stands off the body; what is worn instead does not.
+    within = slice(max(0, int(neck[1])), max(1, int(hips[1])))
+    worn = np.isin(parse[within], CLOTHES).sum()
+    most = 1.2 if 2 * np.count_nonzero(parse[within] == Part.COAT) > worn else 1.5
+    return np.asarray(middle + sign * expected * np.clip(ratio, 0.7, most))
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from worker.geometric import fit, shade, uncover, verdict
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import take_apart
 from worker.geometric.place import Match, Placement, Segment, place
-from worker.geometric.tail import tail
+from worker.geometric.tail import hood, tail
 from worker.geometric.verdict import Verdict
 from worker.geometric.warp import (
     ThinPlateSpline,
@@ -96,6 +96,7 @@ def try_on(
     cloth = np.isin(parse, bodies.CLOTHES)
     placement = place(pattern, body, cloth, parse == Part.DRESS)
     # What stays on below the hem is worn there from here on, like a skirt.
+    parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)
     parse = np.where(tail(parse, body, placement), np.uint8(Part.SKIRT), parse)
     cloth = np.isin(parse, bodies.CLOTHES)
 
@@ -106,7 +107,17 @@ def try_on(
     }
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     covers = {side: layer.alpha for side, layer in sleeves.items()}
-    reached = fit.rims(trunk.alpha, covers, cloth, bare, np.isin(parse, uncover.LOWER), body, placement)
+    reached = fit.rims(
+        trunk.alpha,
+        covers,
+        cloth,
+        bare,
+        np.isin(parse, uncover.LOWER),
+        parse == Part.NECK,
+        parse == Part.COAT,
+        body,
+        placement,
+    )
     for name, layer in {"trunk": trunk, **sleeves}.items():
         own = layer.alpha > 0.5
         # A label's stairs and a puffed sleeve's corners are rounded off.
@@ -131,7 +142,7 @@ def try_on(
     for layer in sleeves.values():
         _lay(picture, layer.colour * light[..., None], layer.alpha)
         garment_alpha = np.maximum(garment_alpha, layer.alpha)
-    head = _head(parse, cloth)
+    head = _head(parse, cloth, body)
     hands = _hands(parse, body, placement)
     _lay(picture, base, hands)
     _lay(picture, image_rgb.astype(np.float32), head)
@@ -264,9 +275,20 @@ def _front_arms(
     area = _bare_arms(parse, body)
     for side in SIDES:
         arm = body.arms[side]
-        if arm is not None and not (arm.hidden and cuff):
+        if arm is not None and side in cuff:
+            # A bare shoulder lies under the new sleeve and the trunk that it is sewn to.
+            area &= ~_shoulder(arm, cuff[side], body)
+            area &= arm.band((HEIGHT, WIDTH), skin=False, last=cuff[side]) == 0
+        # An arm whose forearm is behind the back lies behind the trunk.
+        if arm is not None and not arm.hidden:
             area |= taken & (arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0)
     return _soft(area)
+
+
+def _shoulder(arm: bodies.Arm, cuff: float, body: bodies.Body) -> np.ndarray:
+    """Return the round of the shoulder that a sleeve covers, bool."""
+    upper = arm.band((HEIGHT, WIDTH), skin=False, last=min(0.6 * cuff, 0.3))
+    return fit.near(upper / 255, 0.3 * body.size)
 
 
 def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.ndarray:
@@ -277,12 +299,22 @@ def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.nda
         if arm is not None and placement.longer.get(side, False):
             covered = arm.band(parse.shape, skin=False, last=placement.cuff[side] + 0.03)
             area &= cv2.dilate(covered, np.ones((25, 25), np.uint8)) == 0
+            area &= ~_shoulder(arm, placement.cuff[side], body)
     return _soft(area) if placement.sleeves else np.zeros(parse.shape, np.float32)
 
 
-def _head(parse: np.ndarray, cloth: np.ndarray) -> np.ndarray:
+def _head(parse: np.ndarray, cloth: np.ndarray, body: bodies.Body) -> np.ndarray:
     # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
     head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
+    # Glasses that hang from the old garment, and buttons taken for hair, go with it.
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(head.astype(np.uint8))
+    head &= (stats[:, cv2.CC_STAT_TOP] < body.neck[1])[pieces]
+    # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
+    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
+    # Glasses that hang from the old garment go with it.
+    face = np.flatnonzero((parse == Part.FACE).any(1))
+    if len(face):
+        head[face[-1] + 1 :] &= parse[face[-1] + 1 :] != Part.SUNGLASSES
     chin = (parse == Part.FACE) & uncover.grown(cloth, uncover.SKIN_RIM)
     return _soft(head & ~uncover.grown(cloth, uncover.RIM) & ~chin)
 

@@ -8,6 +8,7 @@ from worker.geometric.place import Placement
 
 _RIM = 0.055  # how wide a rim of the old garment the new one takes over, in units of Body.size
 _ARM = 0.16  # the same for a bare arm beside its own sleeve
+_SHOULDER = 0.12  # the same for a bare shoulder
 _HIPS = 0.10  # the same for hips beside it
 _GAP = 0.22  # the same for the gap between trunk and arm
 
@@ -18,6 +19,8 @@ def rims(
     cloth: np.ndarray,
     bare: np.ndarray,
     lower: np.ndarray,
+    neck: np.ndarray,
+    coat: np.ndarray,
     body: Body,
     placement: Placement,
 ) -> dict[str, np.ndarray]:
@@ -29,6 +32,8 @@ def rims(
         cloth: where the old garment is, bool.
         bare: where bare arms are, bool; a sleeve covers them.
         lower: where trousers or a skirt are, bool; what hangs over them covers the hips.
+        neck: where the neck's skin is, bool; bare shoulders may be called so too, and a shirt covers them.
+        coat: where the old garment is a coat, bool: it stands off the body, and the new one does not.
         body: the body's measures.
         placement: where the garment goes.
 
@@ -52,6 +57,9 @@ def rims(
     if not sleeves:
         free |= rows < placement.pit
     between = (rows > placement.pit) & (columns > _axis(body, "r", rows)) & (columns < _axis(body, "l", rows))
+    # Beside the collar and above the armpits a garment with sleeves covers what skin there is.
+    beside = (columns < line[0, 0] - 0.02 * body.size) | (columns > line[-1, 0] + 0.02 * body.size)
+    shoulders = (neck | bare) & beside & (rows < placement.pit) & (rows > placement.top - 0.05 * body.size)
     parts = {"trunk": trunk, **sleeves}
     distance = {name: _distance(alpha) for name, alpha in parts.items()}
     taken: dict[str, np.ndarray] = {}
@@ -60,8 +68,10 @@ def rims(
         nearest = np.logical_and.reduce([distance[name] <= d for d in others]) if others else True
         rim = (distance[name] < _RIM * body.size) & nearest
         if name == "trunk":
-            rim |= between & (distance[name] < _GAP * body.size)
+            rim |= between & (distance[name] < _GAP * body.size) & ~coat
         area = cloth & rim & ~free
+        if sleeves:
+            area |= shoulders & nearest & (distance[name] < _SHOULDER * body.size)
         if name == "trunk":
             # Arms before the hips are laid over it afterwards.
             area |= lower & nearest & (distance[name] < _HIPS * body.size) & ~below

@@ -35,7 +35,7 @@ def textured(picture: np.ndarray, known: np.ndarray, limit: float = 12.0) -> np.
     texture = mirror - cv2.GaussianBlur(mirror, (0, 0), 5)
     # Far inside, where one pixel of the edge stands for many, texture would be streaks.
     depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)
-    texture = np.clip(texture, -limit, limit) * np.exp(-depth / 60)[..., None]
+    texture = np.clip(texture, -limit, limit) * np.exp(-depth / 25)[..., None]
     return np.where(known[..., None], picture, smooth + texture)
 
 

@@ -241,7 +241,7 @@ def _hem(own: float, line: float, cloth: np.ndarray, dress: np.ndarray, body: Bo
     skirted = dress[y, x]
     if abs(own - old) < _TUCK * trunk or (own < old and trunk < _STRETCH * (own - line) and not skirted):
         at_sides = {"r": _lowest(cloth, body, -0.38, -0.22), "l": _lowest(cloth, body, 0.22, 0.38)}
-        room = 0.12 * body.size
+        room = 0.06 * body.size
         level = {
             side: float(np.clip(y, old - room, old + room)) if y is not None else old
             for side, y in at_sides.items()
@@ -325,6 +325,8 @@ def _sleeve(
         # A sleeve about as long as the old one takes its place.
         if end < old < end + 0.3 * size:
             end = old + 3
+        if _bend(arm) > _SHARP and upper < end < 1.3 * upper:
+            end = upper  # no cloth is short enough to be turned so sharply just before its end
     # Where the inner side begins: abreast of the armpit.
     tangent = (arm.centre[min(4, len(arm.centre) - 1)] - arm.centre[0]) / max(along[4], 1e-6)
     inner_begin = float(np.clip((pit - arm.centre[0]) @ tangent, 0.05 * upper, 0.6 * upper))
@@ -384,6 +386,8 @@ def _sleeve(
 def _bend(arm: Arm) -> float:
     """Return by how many degrees the elbow is bent; 0 is a straight arm."""
     corner = int(np.searchsorted(arm.at, 1.0))
+    if corner + 3 >= len(arm.at):
+        return 0.0
     before, after = arm.centre[corner - 3] - arm.centre[0], arm.centre[-1] - arm.centre[corner + 3]
     cosine = before @ after / max(float(np.linalg.norm(before) * np.linalg.norm(after)), 1e-6)
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

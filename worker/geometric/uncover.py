@@ -42,6 +42,12 @@ def plate(
     """
     taken = taken_off(image, parse, person)
     arms, trunk = bare_shape(parse, body, sleeveless=not placement.sleeves)
+    if placement.sleeves:
+        # A garment with sleeves lies on the shoulders: beside its collar no skin shows.
+        columns = np.arange(parse.shape[1]) + 0.5
+        margin = 0.04 * body.size
+        first, last = placement.neckline[0, 0] - margin, placement.neckline[-1, 0] + margin
+        trunk[:, (columns < first) | (columns > last)] = 0
     below = np.arange(parse.shape[0])[:, None] + 0.5 > placement.hem[None, :]
     shape = (arms > 0) | ((trunk > 0) & ~below)
     skin_area = taken & shape
@@ -193,7 +199,8 @@ def _skin(
         # Light may differ much, hue hardly.
         lighter = carried.mean(2, keepdims=True)
         carried = np.clip(lighter, -0.5, 0.5) + np.clip(carried - lighter, -0.06, 0.06)
-        painted = painted * np.exp(carried * np.exp(-away)[..., None])
+        # A throat in the chin's shadow says little about the arms.
+        painted = painted * np.exp(carried * np.exp(-away / 0.4)[..., None])
     return np.clip(painted + 0.6 * grain(picture, face | limbs, rng, parse.shape), 0, 255)
 
 
