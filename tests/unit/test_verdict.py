@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tasks.cli import jobs
 from worker.cloth.landmarks import NAMES, GarmentLandmarks
 from worker.errors import SynthesisError
 from worker.geometric import verdict
@@ -130,3 +131,31 @@ def test_a_map_that_tears_is_refused() -> None:
     assert stretched_share(torn, everywhere) == pytest.approx(0.4, abs=0.03)
     with pytest.raises(SynthesisError, match="torn"):
         refuse_folds(torn, everywhere, "sleeve")
+
+
+def test_the_status_shows_score_checks_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    found = verdict.judge({**GOOD, "left": 0.3}, [])
+    stage = {
+        "name": "generate",
+        "status": "succeeded",
+        "attempt": 1,
+        "queued_ms": 1.0,
+        "run_ms": 2.0,
+        "cache_hit": False,
+        "worker": "w",
+        "details": found.record(),
+    }
+    record = {
+        "id": "j",
+        "status": "succeeded",
+        "progress": 100,
+        "queue_position": None,
+        "stages": [stage],
+        "error": None,
+        "result_key": None,
+    }
+    jobs.show(record, as_json=False)
+    said = capsys.readouterr().out
+    assert "generate: score 0.00 (changed 1.00" in said
+    assert "left 0.00" in said
+    assert f"generate: {found.warnings[0]}" in said
