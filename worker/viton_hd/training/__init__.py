@@ -1,0 +1,1 @@
+"""Trains the cascade's three networks, which the paper describes and its authors' code leaves out."""
