@@ -14,11 +14,16 @@ from rich.table import Table
 
 from config import queues
 from tasks.cli import codes
+from tasks.cli.bench_cascade import cascade
 
 err = Console(stderr=True)
+app = typer.Typer()
+app.command()(cascade)
 
 
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     people: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of person photographs.")
     ] = None,
@@ -34,6 +39,8 @@ def bench(
     Without folders, the demonstration's pictures are used. Crops and flips of what there is make up the
     numbers; every one is another image to the system.
     """
+    if context.invoked_subcommand:
+        return
     from db import jobs
     from tasks.cli.serve import running_system
     from worker.demo import variants

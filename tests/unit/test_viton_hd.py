@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from tests.vectors import seeded
 from worker.errors import WeightsMissingError
-from worker.viton_hd import modulation, spline
+from worker.viton_hd import bench, fast_alias, modulation, spline
 from worker.viton_hd.alias import AliasGenerator, AliasNorm
 from worker.viton_hd.cascade import Cascade, Dressed
+from worker.viton_hd.enlarge import fast_enlarge
 from worker.viton_hd.fast_alias import FastAlias
 from worker.viton_hd.inputs import TryOnInput, divided_parse
 from worker.viton_hd.matching import GeometricMatching
@@ -38,6 +39,16 @@ def seeded_network(name: str) -> nn.Module:
         network = NETWORKS[name]()
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> nn.Module:
+    return seeded_network("seg")
+
+
+@pytest.fixture(scope="module")
+def matcher() -> nn.Module:
+    return seeded_network("gmm")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +78,7 @@ def test_keys_and_shapes_are_the_published_ones(name):
 
 
 @torch.inference_mode()
-def test_the_segmentation_generator_gives_the_expected_scores(expected):
+def test_the_segmentation_generator_gives_the_expected_scores(segmenter, expected):
     given = joined(
         seeded.one_hot(seeded.label_map("seg-mask", 2, 256, 192), 2)[1:],
         seeded.image("seg-cloth", 3, 256, 192),
@@ -75,18 +86,18 @@ def test_the_segmentation_generator_gives_the_expected_scores(expected):
         seeded.image("seg-pose", 3, 256, 192),
         np.zeros((1, 256, 192), np.float32),
     )
-    scores = seeded_network("seg")(given)[0]
+    scores = segmenter(given)[0]
     np.testing.assert_allclose(scores[:, ::4, ::4], expected["seg_every_4"], rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
-def test_matching_gives_the_expected_offsets(expected):
+def test_matching_gives_the_expected_offsets(matcher, expected):
     person = joined(
         seeded.one_hot(seeded.label_map("gmm-region", 2, 256, 192), 2)[1:],
         seeded.image("gmm-pose", 3, 256, 192),
         seeded.image("gmm-agnostic", 3, 256, 192),
     )
-    theta = seeded_network("gmm")(person, joined(seeded.image("gmm-cloth", 3, 256, 192)))
+    theta = matcher(person, joined(seeded.image("gmm-cloth", 3, 256, 192)))
     np.testing.assert_allclose(theta[0], expected["theta"], rtol=0, atol=1e-4)
 
 
@@ -133,13 +144,13 @@ def dressed(person: int) -> Dressed:
 
 
 @pytest.fixture(scope="module")
-def cascades(generator: AliasGenerator, fast: FastAlias) -> dict[str, Cascade]:
+def cascades(
+    segmenter: nn.Module, matcher: nn.Module, generator: AliasGenerator, fast: FastAlias
+) -> dict[str, Cascade]:
     """Plain and fast cascades that share the networks."""
-    others = seeded_network("seg"), seeded_network("gmm")
-    return {
-        "plain": Cascade(*others, generator, plain=True),
-        "fast": Cascade(*others, generator, compile=False),
-    }
+    plain, quick = (Cascade(segmenter, matcher, generator, plain=True) for _ in range(2))
+    quick.enlarge, quick.grid, quick.generate = fast_enlarge, spline.fast_grid, fast
+    return {"plain": plain, "fast": quick}
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +168,13 @@ def test_the_fast_generator_draws_what_the_plain_one_draws_noise_and_soft_edges_
     assert ((misaligned > 0) & (misaligned < 1)).any()
     plain = cascades["plain"].synthesise([person, dressed(1)], [7, 8])
     torch.testing.assert_close(two_pictures, plain, rtol=0, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_bands_leave_no_seams(cascades, two_pictures, monkeypatch):
+    monkeypatch.setattr(fast_alias, "_BAND", 2**14)
+    banded = cascades["fast"].synthesise([dressed(0)], [7])
+    torch.testing.assert_close(banded[0], two_pictures[0], rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -195,11 +213,15 @@ def test_compiled_passes_equal_the_eager_ones():
         expected = modulation.EAGER.statistics(*given)
         for found, wanted in zip(kernels.statistics(*given), expected, strict=True):
             torch.testing.assert_close(found, wanted)
-        for name in ("modulate", "modulate_and_rectify"):
-            found, wanted = torch.empty_like(x), torch.empty_like(x)
-            getattr(kernels, name)(*given, *expected, index, gain, shift, found)
-            getattr(modulation.EAGER, name)(*given, *expected, index, gain, shift, wanted)
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+        at = *given, *expected, index, gain, shift
+        found, wanted = torch.empty_like(x), torch.empty_like(x)
+        kernels.modulate(*at, found)
+        modulation.EAGER.modulate(*at, wanted)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+        for into, passes in ((found, kernels), (wanted, modulation.EAGER)):
+            into.copy_(x)
+            passes.modulate_and_rectify(into, *at[1:])
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def random_item(seed: int) -> TryOnInput:
@@ -243,3 +265,18 @@ def test_a_cascade_comes_out_of_its_files(cascades, generator, tmp_path):
     np.testing.assert_array_equal(loaded.image, cascades["fast"]([item])[0].image)
     with pytest.raises(WeightsMissingError, match="another network"):
         Cascade.load(files[0], files[0], files[2])
+
+
+def test_the_bench_sets_the_paths_side_by_side(cascades):
+    item = random_item(3)
+    scene = bench.Scene("small", item, bench.persons_parse(item.parse_agnostic))
+    told: list[str] = []
+    paths = {"plain": cascades["plain"], "fast float32": cascades["fast"]}
+    (table,) = bench.compare(paths, scene, rounds=1, report=told.append).values()
+    assert [row["stage"] for row in table] == list(bench.STAGES)
+    assert len(told) == 3
+    rows = {row["stage"]: row for row in table}
+    assert rows["segmentation"]["max_difference"] == 0
+    for row in table:
+        assert row["ratio"] == pytest.approx(row["fast_s"] / row["plain_s"], rel=0.1)
+        assert row["mean_difference"] <= row["max_difference"] < 1e-3

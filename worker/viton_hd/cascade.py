@@ -153,11 +153,18 @@ class Cascade:
 
     def segment(self, given: Tensors, seed: int) -> Tensor:
         """Return the person's parse once the garment is worn, one-hot (1, 7, h, w) (section 3.2)."""
+        return self.parse_of(self.enlarge(self.scores(given, seed), *given.pose.shape[2:]))
+
+    def scores(self, given: Tensors, seed: int) -> Tensor:
+        """Return each segmentation label's score at the size that the network works at, (1, 13, 256, 192)."""
         noise = segmentation_noise(seed).to(self.device)
-        scores = self.segmenter(segmentation_inputs(given, noise))
-        labels = self.enlarge(scores, *given.pose.shape[2:]).argmax(1)
+        scores: Tensor = self.segmenter(segmentation_inputs(given, noise))
+        return scores
+
+    def parse_of(self, scores: Tensor) -> Tensor:
+        """Return the best labels of the enlarged scores (1, 13, h, w) as the synthesis's, (1, 7, h, w)."""
         groups = torch.from_numpy(SYNTHESIS_OF_SEGMENTATION).to(self.device)
-        return one_hot(groups[labels], len(SYNTHESIS))
+        return one_hot(groups[scores.argmax(1)], len(SYNTHESIS))
 
     def bend(self, given: Tensors, parse: Tensor) -> tuple[Tensor, Tensor]:
         """Return the garment (1, 3, h, w) and its mask (1, 1, h, w), bent onto the person (section 3.3)."""

@@ -1,6 +1,6 @@
 """The ALIAS generator at a fraction of the arithmetic: the same picture to rounding."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from worker.viton_hd.labels import UPPER
 from worker.viton_hd.modulation import EAGER, Kernels, compiled
 
 _CHUNK = 4096  # windows whose γ and β are worked out together: bounds the memory that takes
+_BAND = 2**21  # numbers of the shortcut's activations that lie normalised in memory at a time
 
 
 class FastAlias:
@@ -61,11 +62,11 @@ class FastAlias:
             # Every level's size divides the picture's, so that the nearest pixel is each so many-th one.
             every = labels.shape[1] // x.shape[2]
             seen = labels[:, ::every, ::every]
-            if block.masked:
-                mask = misaligned[:, 0, ::every, ::every]
-                x = block(x, LabelWindows.divided(seen, mask), mask, noise)
-            else:
-                x = block(x, LabelWindows.whole(seen), None, noise)
+            mask = misaligned[:, 0, ::every, ::every] if block.masked else None
+            at = LabelWindows.whole(seen) if mask is None else LabelWindows.divided(seen, mask)
+            # In two steps, so that the widest activations are gone before the second.
+            x, shortcut = block.first(x, at, mask, noise)
+            x = block.second(x, shortcut, at, mask, noise)
         return torch.tanh(self.last(functional.leaky_relu_(x, SLOPE)).float())
 
     def _joined(self, x: Tensor, inputs: Tensor, level: int) -> Tensor:
@@ -154,42 +155,64 @@ class _Block:
         if block.learned_shortcut:
             self.conv_s = _Convolution(block.conv_s.weight(), None, dtype)
 
-    def __call__(self, x: Tensor, labels: LabelWindows, mask: Tensor | None, noise: Noise | None) -> Tensor:
-        """Return what the `AliasBlock` returns; the mask is (b, h, w)."""
-        rectify, shortcut = self.kernels.modulate_and_rectify, x
-        if self.norm_s is not None:
-            shortcut = self.conv_s(self._normed(x, self.norm_s, labels, mask, noise, self.kernels.modulate))
-        x = self._normed(x, self.norm_0, labels, mask, noise, rectify)
-        x = self.conv_0(x)
-        x = self._normed(x, self.norm_1, labels, mask, noise, rectify)
-        return self.conv_1(x).add_(shortcut)
+    def first(
+        self, x: Tensor, labels: LabelWindows, mask: Tensor | None, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the first convolution's and the shortcut's outputs; x is used up, the mask (b, h, w)."""
+        shortcut = x.clone() if self.norm_s is None else self._shortcut(x, self.norm_s, labels, mask, noise)
+        return self.conv_0(self._rectified(x, self.norm_0, labels, mask, noise)), shortcut
 
-    def _normed(
-        self,
-        x: Tensor,
-        norm: "_Norm",
-        labels: LabelWindows,
-        mask: Tensor | None,
-        noise: Noise | None,
-        modulate: Callable[..., None],
+    def second(
+        self, x: Tensor, shortcut: Tensor, labels: LabelWindows, mask: Tensor | None, noise: Noise | None
     ) -> Tensor:
-        """Return channels-last x (b, c, h, w) normalised and modulated."""
+        """Return what the `AliasBlock` returns, for what `first` returned; both are used up."""
+        return shortcut.add_(self.conv_1(self._rectified(x, self.norm_1, labels, mask, noise)))
+
+    def _shortcut(
+        self, x: Tensor, norm: "_Norm", labels: LabelWindows, mask: Tensor | None, noise: Noise | None
+    ) -> Tensor:
+        """Return the 1×1 convolution of normalised x, a band of rows at a time: each stays in the cache."""
         gain, shift = labels.gain_and_shift(norm)
-        batch, _, rows, columns = x.shape
-        drawn = gain.new_zeros(batch, 1, rows, columns) if noise is None else noise(rows, columns)
-        out = torch.empty_like(x)
-        # An item at a time: its numbers then do not depend on the batch it is in.
-        for item in range(batch):
-            given = (
-                x[item].permute(1, 2, 0),
-                drawn[item, 0].contiguous(),
-                norm.noise_scale,
-                None if mask is None else mask[item, ..., None].contiguous(),
-            )
+        batch, channels, rows, columns = x.shape
+        weight = self.conv_s.weight.flatten(1).T
+        out = x.new_empty(batch, rows, columns, weight.shape[1])
+        number = max(1, rows * columns * channels // _BAND) if x.device.type == "cpu" else 1
+        edges = [rows * band // number for band in range(number + 1)]
+        for item, given in enumerate(self._items(x, norm, mask, noise)):
             means, scales = self.kernels.statistics(*given)
-            into = out[item].permute(1, 2, 0)
-            modulate(*given, means, scales, labels.index[item], gain, shift, into)
-        return out
+            activations, drawn, noise_scale, region = given
+            for here in map(slice, edges, edges[1:]):
+                normed = torch.empty_like(activations[here])
+                inside = None if region is None else region[here]
+                at = means, scales, labels.index[item, here], gain, shift
+                self.kernels.modulate(activations[here], drawn[here], noise_scale, inside, *at, normed)
+                torch.mm(normed.flatten(0, 1), weight, out=out[item, here].flatten(0, 1))
+        return out.permute(0, 3, 1, 2)
+
+    def _rectified(
+        self, x: Tensor, norm: "_Norm", labels: LabelWindows, mask: Tensor | None, noise: Noise | None
+    ) -> Tensor:
+        """Return x, normalised, modulated and rectified in its own memory."""
+        gain, shift = labels.gain_and_shift(norm)
+        for item, given in enumerate(self._items(x, norm, mask, noise)):
+            means, scales = self.kernels.statistics(*given)
+            self.kernels.modulate_and_rectify(*given, means, scales, labels.index[item], gain, shift)
+        return x
+
+    def _items(
+        self, x: Tensor, norm: "_Norm", mask: Tensor | None, noise: Noise | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Yield each item's activations, noise, its scale and the mask, as the kernels take them.
+
+        An item at a time: its numbers then do not depend on the batch it is in.
+        """
+        batch, _, rows, columns = x.shape
+        drawn = x.new_zeros(batch, 1, rows, columns, dtype=torch.float32)
+        if noise is not None:
+            drawn = noise(rows, columns)
+        for item in range(batch):
+            region = None if mask is None else mask[item, ..., None].contiguous()
+            yield x[item].permute(1, 2, 0), drawn[item, 0].contiguous(), norm.noise_scale, region
 
 
 class _Norm:

@@ -16,6 +16,7 @@ from worker.viton_hd.alias import EPSILON, SLOPE
 log = logging.getLogger(__name__)
 
 _PIECE = 2**20  # numbers that an uncompiled step works on at a time
+_LINE = 16  # channels that share a line of the processor's cache
 
 
 def statistics(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -86,11 +87,10 @@ def modulate_and_rectify(
     index: Tensor,
     gain: Tensor,
     shift: Tensor,
-    out: Tensor,
 ) -> None:
-    """Write the leaky ReLU of what `modulate` writes."""
+    """Put the leaky ReLU of what `modulate` writes into x itself."""
     modulated = _modulated(x, noise, noise_scale, mask, means, scales, index, gain, shift)
-    out.copy_(torch.where(modulated > 0, modulated, modulated * SLOPE))
+    x.copy_(torch.where(modulated > 0, modulated, modulated * SLOPE))
 
 
 def _modulated(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *given: Tensor) -> Tensor:
@@ -115,22 +115,32 @@ class Kernels:
     modulate_and_rectify: Callable[..., None]
 
 
+def _statistics_in_pieces(
+    x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the statistics, a few channels at a time: uncompiled, each step makes a copy of them."""
+    step = max(_LINE, _PIECE // (x.shape[0] * x.shape[1]))
+    some = [slice(start, start + step) for start in range(0, x.shape[2], step)]
+    found = [statistics(x[..., part], noise, noise_scale[part], mask) for part in some]
+    return torch.cat([means for means, _ in found], 1), torch.cat([scales for _, scales in found], 1)
+
+
 def _in_pieces(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the pass for a few rows at a time: uncompiled, each of its steps makes a copy of them."""
+    """Return the pass for a few rows at a time."""
 
     def call(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *more: Tensor) -> None:
-        means, scales, index, gain, shift, out = more
+        means, scales, index, gain, shift, *out = more
         step = max(1, _PIECE // (x.shape[1] * x.shape[2]))
         for start in range(0, x.shape[0], step):
             some = slice(start, start + step)
             region = None if mask is None else mask[some]
             tables = means, scales, index[some], gain, shift
-            function(x[some], noise[some], noise_scale, region, *tables, out[some])
+            function(x[some], noise[some], noise_scale, region, *tables, *(part[some] for part in out))
 
     return call
 
 
-EAGER = Kernels(statistics, _in_pieces(modulate), _in_pieces(modulate_and_rectify))
+EAGER = Kernels(_statistics_in_pieces, _in_pieces(modulate), _in_pieces(modulate_and_rectify))
 
 
 @lru_cache(maxsize=1)

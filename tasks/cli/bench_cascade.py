@@ -1,0 +1,245 @@
+"""`tryon bench cascade`: the fast VITON-HD path against the plain one, in time, memory and pixels."""
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from config.settings import settings
+
+if TYPE_CHECKING:
+    from worker.viton_hd.inputs import TryOnInput
+
+err = Console(stderr=True)
+
+_COLUMNS = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+
+TARGETS = {
+    ("real", "fast float32"): 0.22,
+    ("noisy", "fast float32"): 0.36,
+    ("real", "fast bfloat16"): 0.15,
+}
+"""What a fast path's time may be of the plain one's, from end to end on two cores."""
+
+MEMORY_TARGET = 0.7
+"""What the fast path's peak memory may be of the plain one's."""
+
+_CAPTION = "max, mean: difference of what the stage makes; mean %: of its range"
+
+BF16_WITHOUT_UNITS = (
+    "This processor has no bfloat16 units (avx512_bf16, amx_bf16): PyTorch emulates its convolutions by "
+    "converting to float32 and back, so that bfloat16 is slower here than float32 and saves only memory."
+)
+
+
+def cascade(
+    person: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A person's photograph.")
+    ] = None,
+    garment: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A garment's photograph.")
+    ] = None,
+    noisy: Annotated[bool, typer.Option("--noisy", help="Also with a parse of random scores.")] = False,
+    weights: Annotated[
+        Literal["random", "viton-hd"],
+        typer.Option(help="Random ones of a fixed seed, or those that the engine viton_hd uses."),
+    ] = "random",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16: the fast path also in bfloat16.")
+    ] = "float32",
+    batches: Annotated[
+        str, typer.Option(help="How many pictures to draw at once, with commas; empty for none.")
+    ] = "1,2,4,8",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each path draws each picture.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu, or a CUDA device.")] = "cpu",
+    memory: Annotated[bool, typer.Option(help="Also measure peak memory.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Draw one try-on by the plain and the fast cascade in turn and set them side by side.
+
+    Without photographs, the demonstration's person and first garment are used.
+    """
+    from worker.viton_hd import bench, files
+
+    sizes = _sizes(batches)
+    if not as_json:
+        logging.basicConfig(level=logging.WARNING)
+    with (
+        tempfile.TemporaryDirectory(prefix="tryon-bench-") as temporary,
+        Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=err,
+            transient=True,
+        ) as progress,
+    ):
+        task = progress.add_task("finding the person's joints and parts")
+
+        def report(text: str) -> None:
+            progress.update(task, description=text)
+
+        folder = Path(temporary)
+        item, parse = _person_and_garment(person, garment)
+        if weights == "random":
+            report("making random weights")
+            paths = bench.seeded_weights(folder)
+            real = bench.Scene("real: the person's own parse", item, bench.persons_parse(parse))
+        else:
+            paths = files.files(settings().models_dir, settings().viton_hd_weights)
+            real = bench.Scene("real: the parse that the segmentation foresees", item, None)
+        scenes = {"real": real}
+        if noisy:
+            labels = bench.noisy_parse(*parse.shape)
+            scenes["noisy"] = bench.Scene("noisy: a parse of random scores", item, labels)
+
+        measured: dict[str, Any] = {"conditions": bench.conditions(device), "weights": weights, "scenes": {}}
+        fast_paths = [f"fast {kind}" for kind in dict.fromkeys(("float32", dtype))]
+        for name, scene in scenes.items():
+            measured["scenes"][name] = {"title": scene.title, "label_windows": bench.label_windows(scene)}
+            if memory:  # first, while this process holds little
+                bench.save(scene, folder / "scene.npz")
+                peaks = {}
+                for path in ("plain", *fast_paths):
+                    report(f"{name}: peak memory, {path}")
+                    peaks[path] = bench.peak_mib(paths, device, path, folder / "scene.npz")
+                measured["scenes"][name]["memory_mib"] = peaks
+        report("loading the networks")
+        cascades = {path: bench.load(paths, device, path) for path in ("plain", *fast_paths)}
+        for name, scene in scenes.items():
+            found = bench.compare(cascades, scene, rounds=rounds, report=report)
+            measured["scenes"][name]["stages"] = found
+        plain_s = measured["scenes"]["real"]["stages"][fast_paths[0]][-1]["plain_s"]
+        measured["pictures_per_second"] = {"plain": {"1": round(1 / plain_s, 4)}}
+        for path in fast_paths:
+            rates = {}
+            for size in sizes:
+                report(f"{path}, {size} at once")
+                rates[str(size)] = round(bench.pictures_per_second(cascades[path], real, size), 4)
+            measured["pictures_per_second"][path] = rates
+        measured["conditions"]["load_after"] = bench.conditions(device)["load"]
+    if as_json:
+        print(json.dumps(measured))
+    else:
+        _print(measured)
+
+
+def _sizes(batches: str) -> list[int]:
+    try:
+        sizes = [int(size) for size in batches.split(",") if size.strip()]
+    except ValueError:
+        sizes = [0]
+    if any(size < 1 for size in sizes):
+        raise typer.BadParameter(f"{batches!r} is not a list of whole numbers from 1, such as 1,2,4,8")
+    return sizes
+
+
+def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[TryOnInput, Any]":
+    """Return the cascade's input for the photographs, as the stages make it, and the person's CIHP parse."""
+    from worker import pipeline
+    from worker.bundle import encode_png
+    from worker.demo import garments, people
+    from worker.frame import FILL, Frame
+    from worker.imaging import decode_input
+    from worker.models import Models
+    from worker.pose.formats import from_openpose_json
+    from worker.request import TryonRequest
+    from worker.viton_hd.inputs import TryOnInput
+
+    sources = {
+        "person": person.read_bytes() if person else people.astronaut(),
+        "cloth": garment.read_bytes() if garment else encode_png(garments.draw(garments.NAMES[0])),
+    }
+    names = {"person": str(person or "person"), "cloth": str(garment or "garment")}
+    options = TryonRequest.parse(("person", "cloth"), {"engine": "geometric"}).options()
+    models = Models(settings().models_dir)
+    bundles: dict[str, pipeline.Bundle] = {}
+    try:
+        for row in pipeline.STAGES[:-1]:
+            needs = {need: bundles[need] for need in row.needs}
+            chosen = pipeline.selected(row, options)
+            given = pipeline.StageInput(sources, names, needs, chosen, models)
+            bundles[row.name] = pipeline.function(row)(given)
+    finally:
+        models.close()
+    posed, cut, parse = bundles["pose"], bundles["cloth"], bundles["parse"]["parse.png"]
+    photo = decode_input(sources["person"], name=names["person"])
+    item = TryOnInput.of_person(
+        Frame(**posed["frame.json"]).to_canvas(photo, fill=FILL),
+        from_openpose_json(posed["pose.json"]).body,
+        parse,
+        posed["pose.png"],
+        cut["cloth.png"],
+        cut["mask.png"],
+        seed=0,
+    )
+    return item, parse
+
+
+def _print(measured: dict[str, Any]) -> None:
+    conditions = measured["conditions"]
+    console = Console()
+    units = ", ".join(conditions["units"]) or "no AVX-512"
+    console.print(
+        f"{conditions['processor']} ({units}), {conditions['cores']} cores, {conditions['threads']} threads, "
+        f"device {conditions['device']}, PyTorch {conditions['torch']}, Python {conditions['python']}, "
+        f"{measured['weights']} weights; load average {conditions['load'][0]} before, "
+        f"{conditions['load_after'][0]} after",
+        highlight=False,
+    )
+    for name, scene in measured["scenes"].items():
+        number = scene["label_windows"]
+        of = f", {number} distinct label windows" if number is not None else ""
+        for path, rows in scene["stages"].items():
+            table = Table(title=f"{scene['title']}{of}; {path}", caption=_CAPTION)
+            for column in ("stage", "plain s", "fast s", "ratio", "CPU ratio", "max", "mean", "mean %"):
+                table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
+            for row in rows:
+                seconds = (f"{row[key]:.3f}" for key in ("plain_s", "fast_s", "ratio", "cpu_ratio"))
+                apart = (f"{row[key]:.1e}" for key in ("max_difference", "mean_difference"))
+                table.add_row(row["stage"], *seconds, *apart, f"{100 * row['mean_of_range']:.1e}")
+            console.print(table)
+            if target := TARGETS.get((name, path)):
+                _judge(f"{scene['title']}; {path}: time", rows[-1]["ratio"], target)
+        if "memory_mib" in scene:
+            _print_memory(console, scene)
+    table = Table("pictures a second at batch", title="throughput, the real parse")
+    rates = measured["pictures_per_second"]
+    sizes = list(dict.fromkeys(size for path in rates.values() for size in path))
+    for size in sizes:
+        table.add_column(size, justify="right")
+    for path, found in rates.items():
+        table.add_row(path, *(str(found.get(size, "")) for size in sizes))
+    console.print(table)
+    if "fast bfloat16" in rates and conditions["device"] == "cpu" and not _has_bf16(conditions["units"]):
+        typer.echo(BF16_WITHOUT_UNITS)
+
+
+def _print_memory(console: Console, scene: dict[str, Any]) -> None:
+    table = Table("MiB", title=f"peak memory of a new process; {scene['title']}")
+    for column in ("imported", "loading", "drawing", "of plain's"):
+        table.add_column(column, justify="right")
+    peaks = scene["memory_mib"]
+    plain = peaks["plain"]["peak"]
+    for path, peak in peaks.items():
+        share = f"{peak['peak'] / plain:.3f}"
+        table.add_row(path, *(f"{peak[at]:.0f}" for at in ("start", "loaded", "peak")), share)
+    console.print(table)
+    for path, peak in peaks.items():
+        if path != "plain":
+            _judge(f"{scene['title']}; {path}: peak memory", peak["peak"] / plain, MEMORY_TARGET)
+
+
+def _judge(what: str, ratio: float, target: float) -> None:
+    verdict = "within" if ratio <= target else "MORE THAN"
+    typer.echo(f"{what} {ratio:.3f} of the plain path's, {verdict} the {target} aimed at on 2 cores")
+
+
+def _has_bf16(units: list[str]) -> bool:
+    return any(unit.endswith("_bf16") for unit in units)
