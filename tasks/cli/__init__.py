@@ -10,8 +10,7 @@ from tasks.cli import codes
 
 
 def _application() -> typer.Typer:
-    from tasks.cli import evaluate, parser
-    from tasks.cli.bench import bench
+    from tasks.cli import bench, cascade, evaluate, parser
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
     from tasks.cli.pictures import demo, run
@@ -24,12 +23,14 @@ def _application() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for command in (up, demo, run, submit, status, result, cancel, doctor, bench, sweep):
+    for command in (up, demo, run, submit, status, result, cancel, doctor, sweep):
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
+    app.add_typer(bench.app, name="bench")
     app.add_typer(evaluate.app, name="evaluate")
     app.add_typer(parser.app, name="parser")
+    app.add_typer(cascade.app, name="cascade")
     return app
 
 
