@@ -9,7 +9,9 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from config.settings import settings
 from tests.support.samples import VITON, needs_samples
+from worker import pipeline
 from worker.errors import ParsingError, WeightsMissingError
 from worker.maps import Part, Pose
 from worker.parsing import trained
@@ -200,3 +202,31 @@ def test_nothing_worn_is_refused_by_name():
     scores[..., Class.BAG] = 1
     with pytest.raises(ParsingError, match="No upper garment"):
         trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))
+
+
+def test_own_weights_are_told_apart_by_what_they_hold(tiny, tmp_path, monkeypatch):
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(tiny.read_bytes())
+    own.with_suffix(".yaml").write_bytes(tiny.with_suffix(".yaml").read_bytes())
+    monkeypatch.setenv("TRYON_PARSER_WEIGHTS", str(own))
+    settings.cache_clear()
+    try:
+        first = pipeline.selected(pipeline.stage("parse"), {})
+        own.write_bytes(own.read_bytes()[:-4] + b"\0\0\0\0")
+        second = pipeline.selected(pipeline.stage("parse"), {})
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert first["parser"] == "trained"
+    assert first["parser_weights"] != second["parser_weights"]
+
+
+def test_the_fallback_needs_no_network(monkeypatch):
+    monkeypatch.setenv("TRYON_PARSER", "landmark")
+    settings.cache_clear()
+    try:
+        assert pipeline.models(pipeline.stage("parse")) == ()
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert pipeline.models(pipeline.stage("parse")) == ("parser",)

@@ -45,4 +45,5 @@ def convert(checkpoint: Path, target: Path) -> Path:
         for name, value in model.state_dict().items()
     }
     save_file(state, target)
+    target.chmod(0o644)  # safetensors makes files that only their owner may read
     return target

@@ -1,0 +1,128 @@
+"""The engine viton_hd at full size, with seeded weights, through queue, workers and storage."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from config.settings import settings
+from db import jobs
+from tasks import tryon
+from tests.support import viton_hd
+from tests.support.workers import WorkerProcess, ended
+from worker import local, weights
+from worker.bundle import encode_png
+from worker.demo import garments, people
+from worker.errors import WeightsMissingError
+from worker.models import Models
+from worker.pipeline import selected, stage
+from worker.request import TryonRequest
+from worker.storage import storage
+from worker.viton_hd.files import NAMES
+from worker.viton_hd.inputs import TryOnInput
+
+OPTIONS = TryonRequest(person_key="p", cloth_key="c", engine="viton_hd", seed=3).options()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = viton_hd.write(tmp_path_factory.mktemp("viton_hd"))
+    yield made
+    shutil.rmtree(made)  # 600 MB
+
+
+@pytest.fixture
+def own_weights(folder, monkeypatch):
+    monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(folder))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def garment():
+    return encode_png(garments.draw(garments.NAMES[0]))
+
+
+@pytest.fixture(scope="module")
+def in_process(servers, folder, models_dir, garment):
+    """The bundles and models of the same try-on inside this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRYON_VITON_HD_WEIGHTS", str(folder))
+        settings.cache_clear()
+        models = Models(models_dir)
+        names = {"person": "p", "cloth": "c"}
+        yield local.run(people.astronaut(), garment, OPTIONS, models, names=names), models
+        models.close()
+    settings.cache_clear()
+
+
+def test_a_job_makes_the_picture_of_the_call_in_process(
+    database, sweeping, own_weights, folder, in_process, garment, models_dir, tmp_path
+):
+    storage().ensure_buckets()
+    storage().put_input("person.png", people.astronaut(), "image/png")
+    storage().put_input("cloth.png", garment, "image/png")
+    worker = WorkerProcess(
+        tmp_path / "worker.log",
+        app="worker.app",
+        TRYON_DATA_DIR=str(models_dir.parent),
+        TRYON_VITON_HD_WEIGHTS=str(folder),
+    )
+    try:
+        asked = tryon.delay("person.png", "cloth.png", engine="viton_hd", seed=3)
+        # With its weights at hand it is also what a job without wishes gets.
+        left_open = tryon.delay("person.png", "cloth.png", seed=3)
+        record = ended(asked.id, timeout=250)
+        again = ended(left_open.id, timeout=250)
+    finally:
+        worker.stop()
+
+    assert record["status"] == again["status"] == "succeeded", (record, again)
+    assert record["engine"] == again["engine"] == "viton_hd"
+    (details,) = [stage["details"] for stage in record["stages"] if stage["name"] == "generate"]
+    catalogue = weights.catalogue()
+    assert details["weights"] == {name: weights.digest_of(folder / catalogue[name].file) for name in NAMES}
+    assert {stage["cache_hit"] for stage in again["stages"] if stage["name"] == "generate"} == {True}
+    drawn = np.asarray(Image.open(io.BytesIO(storage().get_result(jobs.status(asked.id)["result_key"]))))
+    bundles, _ = in_process
+    assert (drawn == bundles["generate"]["result.png"]).all()
+    assert drawn.std() > 1
+
+
+def test_the_seed_decides_and_the_batch_does_not(in_process):
+    bundles, models = in_process
+    pose, parse, cloth = (bundles[name] for name in ("pose", "parse", "cloth"))
+    from worker.frame import FILL, Frame
+    from worker.imaging import decode_input
+    from worker.pose.formats import from_openpose_json
+
+    canvas = Frame(**pose["frame.json"]).to_canvas(decode_input(people.astronaut(), name="p"), fill=FILL)
+    body = from_openpose_json(pose["pose.json"]).body
+    maps = canvas, body, parse["parse.png"], pose["pose.png"], cloth["cloth.png"], cloth["mask.png"]
+    items = [TryOnInput.of_person(*maps, seed=seed) for seed in (3, 4)]
+    models.cascade.batch = 2
+    together = models.cascade(items)
+    models.cascade.batch = 1
+    alone = models.cascade(items[1:])
+
+    assert np.abs(together[1].image.astype(int) - alone[0].image).max() <= 1  # of 255, and truncated
+    assert (together[0].image != together[1].image).any()
+
+
+def test_without_weights_the_error_names_the_command(servers, models_dir):
+    settings.cache_clear()
+    assert selected(stage("generate"), OPTIONS | {"engine": "auto"})["engine"] == "geometric"
+    models = Models(models_dir)
+    with pytest.raises(WeightsMissingError, match="tryon weights fetch viton-hd-seg"):
+        _ = models.cascade
+
+
+def test_own_weights_that_are_not_all_there_are_named(servers, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
+    settings.cache_clear()
+    with pytest.raises(WeightsMissingError, match=r"must hold seg_final\.pth"):
+        selected(stage("generate"), OPTIONS | {"engine": "auto"})
+    settings.cache_clear()
