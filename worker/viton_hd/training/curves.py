@@ -79,10 +79,11 @@ def draw(file: Path, picture: Path) -> None:
     if not found:
         return
     names = [name for name in found[0] if name != "step"]
-    lines = math.ceil(len(names) / _COLUMNS)
-    figure = Figure(figsize=(4 * _COLUMNS, 3 * lines), layout="constrained")
+    columns = min(_COLUMNS, len(names))
+    lines = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(4 * columns, 3 * lines), layout="constrained")
     for number, name in enumerate(names, 1):
-        axes = figure.add_subplot(lines, _COLUMNS, number)
+        axes = figure.add_subplot(lines, columns, number)
         axes.plot([row["step"] for row in found], [row[name] for row in found])
         axes.set_title(name.replace("_", " "))
         axes.set_xlabel("step")
