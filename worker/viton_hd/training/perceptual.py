@@ -51,8 +51,7 @@ class PerceptualLoss(nn.Module):
             file = weights.path(WEIGHTS, models_dir)
         except WeightsMissingError as error:
             raise WeightsMissingError(
-                f"The perceptual loss needs VGG-19. {error.message} Or train without that loss, which makes "
-                "duller pictures: --no-perceptual.",
+                f"The perceptual loss needs VGG-19. {error.message} Or train without it: --no-perceptual.",
                 input=WEIGHTS,
             ) from error
         with torch.device("meta"):
