@@ -156,14 +156,10 @@ def test_what_is_worn_is_the_largest_piece() -> None:
 
 
 @needs_samples
-def test_try_ons_and_self_swaps_keep_their_floor() -> None:
+def test_try_ons_keep_their_floor() -> None:
     models = Models(settings().models_dir)
     people, garments = tryon.people(VITON, models), tryon.garments(VITON, models)
     row = tryon.table(tryon.measure(tryon.by_turns(people, garments), models))
     assert row["succeeded"] == 1
     assert row["outside"] == 0
     assert row["colour"] < 6
-    swapped = self_swap.table(list(self_swap.swaps(people, models)))
-    assert swapped["refused"]["pictures"] == 0
-    assert swapped["ours"]["ssim"] > swapped["overlay on the torso"]["ssim"]
-    assert swapped["ours"]["gmsd"] < swapped["overlay on the torso"]["gmsd"]

@@ -61,10 +61,12 @@ def swap(person: Photograph, models: Models, seed: int) -> Swap:
     box = torso(from_openpose_json(posed["pose.json"]))
     rows, columns = np.nonzero(own)
     own_box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    # On the photograph itself an overlay would be right wherever it misses: the truth would show beside it.
+    emptied = np.where(own[..., None], np.uint8(FILL), canvas)
     pictures = {
         "truth": canvas,
-        "overlay on the torso": overlaid(canvas, flat, mask, box),
-        "overlay on the old garment": overlaid(canvas, flat, mask, own_box),
+        "overlay on the torso": overlaid(emptied, flat, mask, box),
+        "overlay on the old garment": overlaid(emptied, flat, mask, own_box),
     }
     made = try_on(person, garment(f"{person.name} flattened", encode(flat, "png")[0], models), models)
     if made.result is not None:
