@@ -59,7 +59,7 @@ def train(
         Precision, typer.Option(help="auto: bfloat16 on cards that have it, float32 elsewhere.")
     ] = Precision.auto,
     matcher: Annotated[
-        Path | None, typer.Option(help="For alias: the gmm.pth of the same size.", dir_okay=False)
+        Path | None, typer.Option(help="For alias: the gmm_final.pth of the same size.", dir_okay=False)
     ] = None,
     perceptual: Annotated[
         bool, typer.Option(help="For alias: the perceptual loss, which needs vgg19.")

@@ -79,9 +79,10 @@ def train(
 ) -> Path:
     """Train a network and return its file, a state dict as the cascade loads it.
 
-    The run's folder gets that file (seg.pth, gmm.pth or alias.pth), `state.pth` with all that a resumed run
-    needs to end with the same weights as one that never stopped, `losses.csv` and `losses.png`, and
-    sheets/epoch_NNNNNN.png. A run that is killed goes on from its last checkpoint.
+    The run's folder gets that file under the published name (seg_final.pth, gmm_final.pth, alias_final.pth),
+    `state.pth` with all that a resumed run needs to end with the same weights as one that never stopped,
+    `losses.csv` and `losses.png`, and sheets/epoch_NNNNNN.png. A run that is killed goes on from its last
+    checkpoint.
 
     Args:
         plan: what to train, how long and how fast.
@@ -150,7 +151,7 @@ def train(
             curves.draw(run / CURVES, run / PICTURE)
         if saving:
             _save(objective, plan.network, run, {"step": step, "options": lasting})
-    return run / f"{plan.network}.pth"
+    return run / f"{plan.network}_final.pth"
 
 
 def _objective(
@@ -168,7 +169,7 @@ def _objective(
     if matcher is None:
         raise InputValidationError(
             "ALIAS learns from garments that geometric matching has bent: train `gmm` first, and give its "
-            "gmm.pth with --matcher.",
+            "gmm_final.pth with --matcher.",
             input="matcher",
         )
     bends = plan.size.matcher()
@@ -181,7 +182,7 @@ def _save(objective: Objective, name: str, run: Path, progress: dict[str, Any]) 
     # not take one from before and one from after.
     checkpoints.save(progress | objective.state(), run / checkpoints.STATE)
     weights = {key: value.cpu() for key, value in objective.generator.state_dict().items()}
-    checkpoints.save(weights, run / f"{name}.pth")
+    checkpoints.save(weights, run / f"{name}_final.pth")
 
 
 def _draw_sheet(objective: Objective, examples: Examples, device: torch.device, file: Path) -> None:
