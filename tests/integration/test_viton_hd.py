@@ -112,7 +112,8 @@ def test_the_seed_decides_and_the_batch_does_not(in_process):
     assert (together[0].image != together[1].image).any()
 
 
-def test_without_weights_the_error_names_the_command(servers, models_dir):
+def test_without_weights_the_error_names_the_command(servers, models_dir, monkeypatch):
+    monkeypatch.delenv("TRYON_VITON_HD_WEIGHTS", raising=False)
     settings.cache_clear()
     assert selected(stage("generate"), OPTIONS | {"engine": "auto"})["engine"] == "geometric"
     models = Models(models_dir)
