@@ -187,3 +187,6 @@ def test_every_pixel_gets_its_own_window_and_no_window_is_there_twice(labels):
     padded = functional.pad(maps, (2, 2, 2, 2), value=outside)
     assert torch.equal(found[index], padded.unfold(1, 5, 1).unfold(2, 5, 1))
     assert len(found.flatten(1).unique(dim=0)) == len(found)
+    small, parts = windows.parts(found, outside + 1)
+    assert torch.equal(small[parts], found.unfold(1, 3, 1).unfold(2, 3, 1).flatten(1, 2))
+    assert len(small.flatten(1).unique(dim=0)) == len(small)

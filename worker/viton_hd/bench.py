@@ -94,8 +94,12 @@ def persons_parse(parse: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def noisy_parse(height: int, width: int) -> np.ndarray:
-    """Return the synthesis labels, int64 (h, w), of random scores, enlarged and blurred as real ones are."""
-    size = 1, len(SEGMENTATION), segmentation.HEIGHT, segmentation.WIDTH
+    """Return the synthesis labels, int64 (h, w), of random scores, enlarged and blurred as real ones are.
+
+    At 1024×768 they have some 30 thousand distinct label windows, as an untrained network's have, where real
+    ones have two or three thousand.
+    """
+    size = 1, len(SEGMENTATION), segmentation.HEIGHT // 8, segmentation.WIDTH // 8
     scores = torch.rand(size, generator=torch.Generator().manual_seed(0))
     labels: np.ndarray = SYNTHESIS_OF_SEGMENTATION[fast_enlarge(scores, height, width)[0].argmax(0).numpy()]
     return labels

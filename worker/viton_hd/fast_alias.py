@@ -86,16 +86,18 @@ class FastAlias:
 
 @dataclass(frozen=True)
 class LabelWindows:
-    """The distinct 5×5 windows of a level's labels.
+    """The distinct 5×5 windows of a level's labels, and the distinct 3×3 ones that those are made of.
 
     Attributes:
-        labels: float32 (n, 7 or 8, 5, 5), each window's labels as channels; zero beyond the picture.
-        inside: bool (n, 1, 3, 3), which of the inner places are in the picture.
-        index: int64 (b, h, w), which window each pixel is the middle of.
+        labels: float32 (k, 63 or 72), each 3×3 window's labels as channels; zero beyond the picture.
+        inside: bool (k, 1), whether the middle of the 3×3 window is in the picture.
+        parts: int64 (n, 9), which 3×3 windows lie about the inner places of each 5×5 one, row by row.
+        index: int64 (b, h, w), which 5×5 window each pixel is the middle of.
     """
 
     labels: Tensor
     inside: Tensor
+    parts: Tensor
     index: Tensor
 
     @classmethod
@@ -123,22 +125,25 @@ class LabelWindows:
         outside = len(channels)
         found, index = windows.distinct(labels, outside)
         channels = functional.pad(channels, (0, 0, 0, 1))  # what lies outside has no label
+        small, parts = windows.parts(found, outside + 1)
         return cls(
-            labels=channels[found].permute(0, 3, 1, 2).contiguous(),
-            inside=(found != outside)[:, None, 1:-1, 1:-1],
+            labels=channels[small].permute(0, 3, 1, 2).flatten(1),
+            inside=small[:, 1, 1, None] != outside,
+            parts=parts,
             index=index,
         )
 
     def gain_and_shift(self, norm: "_Norm") -> tuple[Tensor, Tensor]:
         """Return 1 + γ and β of each window, float32 (n, channels)."""
-        tables = [self.labels.new_empty(len(self.labels), len(norm.noise_scale)) for _ in norm.weights]
-        for start in range(0, len(self.labels), _CHUNK):
+        shared = torch.addmm(norm.shared_bias, self.labels, norm.shared_weight).relu_()
+        # The second convolution pads with zeros, not with what the first would give beyond the picture.
+        shared = shared.mul_(self.inside)
+        tables = [shared.new_empty(len(self.parts), len(norm.noise_scale)) for _ in norm.weights]
+        for start in range(0, len(self.parts), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            shared = functional.conv2d(self.labels[chunk], norm.shared_weight, norm.shared_bias).relu_()
-            # The second convolution pads with zeros, not with what the first would give beyond the picture.
-            shared = shared.mul_(self.inside[chunk]).flatten(1)
+            seen = shared[self.parts[chunk]].flatten(1)
             for table, weight, bias in zip(tables, norm.weights, norm.biases, strict=True):
-                torch.addmm(bias, shared, weight, out=table[chunk])
+                torch.addmm(bias, seen, weight, out=table[chunk])
         return tables[0], tables[1]
 
 
@@ -223,8 +228,9 @@ class _Norm:
         shared, gamma, beta = (dict(layer.named_parameters()) for layer in layers)
         # torch.compile takes a parameter's size for fixed, and would compile anew for each.
         self.noise_scale = norm.noise_scale.detach()
-        self.shared_weight, self.shared_bias = shared["weight"].detach(), shared["bias"].detach()
-        self.weights = [part["weight"].detach().flatten(1).T for part in (gamma, beta)]
+        self.shared_weight, self.shared_bias = shared["weight"].detach().flatten(1).T, shared["bias"].detach()
+        # The places first, then the shared channels, as the windows' parts lie.
+        self.weights = [part["weight"].detach().permute(2, 3, 1, 0).flatten(0, 2) for part in (gamma, beta)]
         self.biases = gamma["bias"].detach() + 1, beta["bias"].detach()
 
 

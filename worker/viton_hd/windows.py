@@ -53,6 +53,24 @@ def distinct(labels: Tensor, outside: int) -> tuple[Tensor, Tensor]:
     return torch.cat([one_label, padded[item, y + step[:, None], x + step]]), index
 
 
+def parts(found: Tensor, bound: int) -> tuple[Tensor, Tensor]:
+    """Return the distinct 3×3 windows within 5×5 ones, and which of them lie in each, row by row.
+
+    Args:
+        found: int64 (n, 5, 5), from `distinct`, each below `bound`.
+
+    Returns:
+        windows: int64 (k, 3, 3).
+        index: int64 (n, 9), below k: the windows about the nine inner places.
+    """
+    small = found.unfold(1, 3, 1).unfold(2, 3, 1).flatten(1, 2)
+    codes, _ = _codes(small.flatten(2).unbind(2), bound)
+    kinds, which = codes.unique(return_inverse=True)
+    shown = which.new_empty(len(kinds))
+    shown[which.flatten()] = torch.arange(which.numel(), device=found.device)
+    return small[shown // which.shape[1], shown % which.shape[1]], which
+
+
 def _codes(digits: Sequence[Tensor], base: int) -> tuple[Tensor, int]:
     """Return numbers that are equal exactly where all digits (each below `base`) are, and their bound."""
     codes, bound = digits[0], base
