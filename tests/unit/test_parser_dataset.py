@@ -1,19 +1,22 @@
 """The parser's data set: the split, the skin's parts, the polygons, the studio walls."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from tests.support.samples import CCP, needs_ccp
 from worker.errors import InputValidationError
 from worker.frame import Frame
 from worker.parsing.body import Body, Limb
-from worker.parsing.classes import LABELS, SIDED, Class
+from worker.parsing.classes import LABELS, SIDED, TITLES, Class
 from worker.parsing.training import ccp, dataset, skin, studio
+from worker.parsing.training.sheet import contact_sheet
 
 BODY = Body(
     head=100,
@@ -194,3 +197,29 @@ def test_frames_of_the_larger_map_hold_the_canvas():
     around = dataset.around(replace(frame))
     corners = np.array([[0.0, 0], [768, 1024]])
     assert around.points_to_canvas(corners) == pytest.approx(np.array([[144.0, 64], [624, 704]]))
+
+
+@needs_ccp
+def test_a_data_set_is_built_and_shown(tmp_path, models_dir):
+    source, data = tmp_path / "ccp", tmp_path / "data"
+    for folder in ("photos", "labels"):
+        (source / folder).mkdir(parents=True)
+    shutil.copy(CCP / "labels.txt", source)
+    for name in ("0014", "0338", "0129"):  # a test photograph, one to train on, and a side view
+        shutil.copy(CCP / "photos" / f"{name}.jpg", source / "photos")
+        shutil.copy(CCP / "labels" / f"{name}.png", source / "labels")
+
+    counts = dataset.build(source, data, models_dir, processes=1)
+
+    assert counts["test photographs"] == counts["train photographs"] == counts["left out"] == 1
+    assert "PoseError" in json.loads((data / "left_out.json").read_text())["0129"]
+    assert (data / "masks" / "0014_street.png").is_file()
+    index = yaml.safe_load((data / "data.yaml").read_text())
+    assert index["names"] == dict(enumerate(TITLES))
+    for subset in ("train", "test"):
+        pictures = {file.stem for file in (data / index[subset]).glob("*.jpg")}
+        assert pictures == {file.stem for file in (data / "labels" / subset).glob("*.txt")}
+    shown = contact_sheet(data, "train", pictures=2)
+    assert shown.ndim == 3
+    with pytest.raises(InputValidationError, match="val"):
+        contact_sheet(data, "val")
