@@ -66,7 +66,7 @@ def release(name: str) -> None:
 def install() -> None:
     """Put the stand-ins in the pipeline's table."""
     rows = tuple(
-        replace(row, function=f"tests.support.quick:{row.name}", models=(), weights=())
+        replace(row, function=f"tests.support.quick:{row.name}", models=(), weights=(), variants=())
         for row in pipeline.STAGES
     )
     pipeline.STAGES = rows
