@@ -10,7 +10,7 @@ from tasks.cli import codes
 
 
 def _application() -> typer.Typer:
-    from tasks.cli import bench, cascade, evaluate, parser
+    from tasks.cli import bench, cascade, evaluate_hard, parser
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
     from tasks.cli.pictures import demo, run
@@ -28,7 +28,7 @@ def _application() -> typer.Typer:
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
     app.add_typer(bench.app, name="bench")
-    app.add_typer(evaluate.app, name="evaluate")
+    app.add_typer(evaluate_hard.app, name="evaluate")
     app.add_typer(parser.app, name="parser")
     app.add_typer(cascade.app, name="cascade")
     return app

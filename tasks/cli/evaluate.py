@@ -42,7 +42,7 @@ def pose(
     models = Models(settings().models_dir)
     show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
     if sheet:
-        _save(contact_sheet(samples, models), sheet)
+        save(contact_sheet(samples, models), sheet)
 
 
 @app.command()
@@ -67,7 +67,7 @@ def cloth(
         for title, rows in tables.items():
             show(rows, as_json, title)
     if sheet:
-        _save(evaluation.contact_sheet(results), sheet)
+        save(evaluation.contact_sheet(results), sheet)
 
 
 @app.command()
@@ -91,7 +91,7 @@ def parsing(
         if not as_json:
             show(tables[title], as_json, title)
         if sheet:
-            _save(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
+            save(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
     if as_json:
         print(json.dumps(tables))
 
@@ -127,12 +127,12 @@ def tryon(
         tried = evaluation.measure(paired(wearers, garments), models)
         tables["try-ons"][title] = evaluation.table(tried)
         if sheet:
-            _save(evaluation.contact_sheet(tried), sheet.with_stem(f"{sheet.stem}-{title.lower()}"))
+            save(evaluation.contact_sheet(tried), sheet.with_stem(f"{sheet.stem}-{title.lower()}"))
     if self_swap:
         swapped = list(swapping.swaps([one for wearers, _ in sets.values() for one in wearers], models))
         tables["self-swap"] = swapping.table(swapped)
         if sheet:
-            _save(swapping.contact_sheet(swapped), sheet.with_stem(f"{sheet.stem}-self-swap"))
+            save(swapping.contact_sheet(swapped), sheet.with_stem(f"{sheet.stem}-self-swap"))
     if as_json:
         print(json.dumps(tables))
     else:
@@ -152,7 +152,8 @@ def show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> Non
     Console().print(table)
 
 
-def _save(picture: "np.ndarray", path: Path) -> None:
+def save(picture: "np.ndarray", path: Path) -> None:
+    """Write a picture, RGB uint8 (h, w, 3), as a PNG, and say so on standard error."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ from worker.evaluation.samples import GarmentSample
 
 _RIM = 4
 """Pixels in from the published outline within which the old background shines through."""
-_STUDIO = (246.0, 246.0, 246.0)
+STUDIO = (246.0, 246.0, 246.0)
+"""The light grey that VITON-HD's garments lie on, RGB."""
 _COLOURS = (
     *((214, 196, 226), (150, 180, 210), (196, 210, 166)),
     *((206, 178, 150), (96, 100, 106), (226, 206, 206)),
@@ -55,13 +56,13 @@ def make(case: str, sample: GarmentSample, number: int = 0) -> GarmentSample:
 
 def _white_on_white(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     """A white garment, 10 levels darker than the white wall it hangs on, a little noise, a good JPEG."""
-    picture = _lay(_bleached(garment, 240), garment.mask, (250, 250, 250))
-    return _jpeg(_noisy(picture, 1.5, garment.number), 90), garment.mask
+    picture = lay(_bleached(garment, 240), garment.mask, (250, 250, 250))
+    return _jpeg(noisy(picture, 1.5, garment.number), 90), garment.mask
 
 
 def _white_on_grey(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     """A white garment on the usual light grey: most of it is lighter, its outline's shading darker."""
-    return _jpeg(_lay(_bleached(garment, 251), garment.mask, _STUDIO), 95), garment.mask
+    return _jpeg(lay(_bleached(garment, 251), garment.mask, STUDIO), 95), garment.mask
 
 
 def _gradient(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -70,13 +71,13 @@ def _gradient(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     corner = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2)[..., None]
     wall = np.array([236, 237, 240], np.float32) * (1 - 0.22 * (y / height)[..., None] - 0.16 * corner)
-    return _lay(garment.colours, garment.mask, wall), garment.mask
+    return lay(garment.colours, garment.mask, wall), garment.mask
 
 
 def _coloured(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     """A coloured backdrop, another for each garment, saved as a JPEG of good quality."""
     colour = _COLOURS[garment.number % len(_COLOURS)]
-    return _jpeg(_lay(garment.colours, garment.mask, colour), 90), garment.mask
+    return _jpeg(lay(garment.colours, garment.mask, colour), 90), garment.mask
 
 
 def _shadow(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -85,13 +86,13 @@ def _shadow(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     height, width = alpha.shape
     moved = cv2.warpAffine(alpha, np.array([[1, 0, 0.018 * width], [0, 1, 0.022 * height]]), (width, height))
     dark = cv2.GaussianBlur(moved, (0, 0), 0.02 * width)[..., None]
-    return _lay(garment.colours, garment.mask, (1 - 0.35 * dark) * np.array([248, 247, 245.0])), garment.mask
+    return lay(garment.colours, garment.mask, (1 - 0.35 * dark) * np.array([248, 247, 245.0])), garment.mask
 
 
 def _jpeg_noise(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     """A noisy sensor (standard deviation 4) and a JPEG of quality 30."""
-    clean = _lay(garment.colours, garment.mask, _STUDIO)
-    return _jpeg(_noisy(clean, 4, garment.number), 30), garment.mask
+    clean = lay(garment.colours, garment.mask, STUDIO)
+    return _jpeg(noisy(clean, 4, garment.number), 30), garment.mask
 
 
 def _straps(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +116,7 @@ def _straps(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
         cv2.line(drawn, (foot, chest + thick), (top, y0), 1, width)
     mask = drawn > 0
     nearest = ndimage.distance_transform_edt(~body, return_distances=False, return_indices=True)
-    return _lay(garment.colours[nearest[0], nearest[1]], mask, _STUDIO), mask
+    return lay(garment.colours[nearest[0], nearest[1]], mask, STUDIO), mask
 
 
 def _holes(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +135,7 @@ def _holes(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     slit = (round(0.018 * width), round(0.04 * height))
     cv2.ellipse(cut, (middle, collar + round(0.07 * height)), slit, 0, 0, 360, 1, -1)
     mask = garment.mask & (cut == 0)
-    return _lay(garment.colours, mask, _STUDIO), mask
+    return lay(garment.colours, mask, STUDIO), mask
 
 
 def _print(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +152,7 @@ def _print(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     cv2.circle(ink, (middle, round(y0 + 0.7 * (y1 - y0))), round(28 * scale), 1, -1)
     inside = cv2.erode(garment.mask.astype(np.uint8), _disc(round(12 * scale))) > 0
     colours = np.where(((ink > 0) & inside)[..., None], np.float32(246), garment.colours)
-    return _lay(colours.astype(np.float32), garment.mask, _STUDIO), garment.mask
+    return lay(colours.astype(np.float32), garment.mask, STUDIO), garment.mask
 
 
 def _inner_back(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +176,7 @@ def _inner_back(garment: Lifted) -> tuple[np.ndarray, np.ndarray]:
     high, wide = axes[1] // 3, axes[0] // 4
     label = (slice(collar + 4, collar + 4 + high), slice(middle - wide, middle + wide))
     colours[label][inner[label]] = 246
-    return _lay(colours, mask, _STUDIO), mask
+    return lay(colours, mask, STUDIO), mask
 
 
 Case = Callable[[Lifted], tuple[np.ndarray, np.ndarray]]
@@ -193,7 +194,7 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def _lay(
+def lay(
     colours: np.ndarray, mask: np.ndarray, background: np.ndarray | tuple[float, float, float]
 ) -> np.ndarray:
     """Return the garment on a background, RGB uint8, its outline as soft as a lens makes it."""
@@ -214,7 +215,8 @@ def _bleached(garment: Lifted, level: float) -> np.ndarray:
     return np.repeat((level + folds - shading)[..., None], 3, axis=2).astype(np.float32)
 
 
-def _noisy(picture: np.ndarray, deviation: float, seed: int) -> np.ndarray:
+def noisy(picture: np.ndarray, deviation: float, seed: int) -> np.ndarray:
+    """Return an RGB picture, uint8, with Gaussian noise of this standard deviation."""
     noise = np.random.default_rng(seed).normal(0, deviation, picture.shape)
     return np.clip(np.round(picture + noise), 0, 255).astype(np.uint8)
 
