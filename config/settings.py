@@ -46,6 +46,12 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="Where GPU stages run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.",
     )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="Most pictures of different jobs that a GPU worker draws at once with `viton_hd`. Unset: "
+        "4 on CUDA, 1 on the processor.",
+    )
 
     parser: str = Field(
         "trained",

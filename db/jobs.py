@@ -1,12 +1,25 @@
 """Every state transition of a job, each one named function and one transaction."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    and_,
+    any_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -16,6 +29,12 @@ from db.session import transition
 ACTIVE = ("queued", "running")
 OPEN = ("blocked", "ready", "waiting", "running")
 """Statuses of a job, and of a stage, that can still change."""
+
+_DUE = (Stage.status == "ready", or_(Stage.not_before.is_(None), Stage.not_before <= func.now()))
+"""A stage that may be begun now."""
+
+_URGENCY = (Job.priority.desc(), Job.created_at, Job.id)
+"""The order in which jobs are served."""
 
 
 class UnknownJobError(LookupError):
@@ -177,47 +196,52 @@ def ready_stages(session: Session, job_id: str) -> list[Wake]:
 def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: float) -> Claim | None:
     """Take a ready stage: raise its attempt, start its lease. None when it is not to be had."""
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
-    if job is None:
-        return None
-    taken = session.execute(
-        update(Stage)
-        .where(
-            Stage.job_id == job_id,
-            Stage.name == stage,
-            Stage.status == "ready",
-            or_(Stage.not_before.is_(None), Stage.not_before <= func.now()),
-        )
-        .values(
-            status="running",
-            attempt=Stage.attempt + 1,
-            worker=worker,
-            lease_until=_after(lease_s),
-            started_at=func.now(),
-            queued_ms=func.coalesce(Stage.queued_ms, 0.0)
-            + func.extract("epoch", func.now() - Stage.ready_at) * 1000.0,
-            artifact_key=None,
-            cache_hit=None,
-        )
-        .returning(Stage.attempt)
-    ).scalar()
-    if taken is None:
-        return None
-    _worker_is(session, worker, "busy")
-    if job.status == "queued":
-        job.status = "running"
-        job.started_at = func.now()
-    succeeded = session.scalars(select(Stage).where(Stage.job_id == job_id, Stage.status == "succeeded"))
-    return Claim(
-        job_id=job_id,
-        stage=stage,
-        attempt=taken,
-        worker=worker,
-        priority=job.priority,
-        person_key=job.person_key,
-        cloth_key=job.cloth_key,
-        options=job.options,
-        artifacts={done.name: str(done.artifact_key) for done in succeeded},
+    taken = None if job is None else _take(session, job, stage, worker, lease_s)
+    if taken is not None:
+        _worker_is(session, worker, "busy")
+    return taken
+
+
+@transition
+def claim_more(
+    session: Session, held: Claim, *, options: Mapping[str, Collection[str]], limit: int, lease_s: float
+) -> list[Claim]:
+    """Take ready stages of other jobs to run in one batch with the one held, the most urgent first.
+
+    Only stages in their first attempt share a batch: a job that kills its worker costs others one attempt at
+    most. As many of the most urgent as there are idle workers are left to those.
+
+    Args:
+        held: the stage that the worker runs.
+        options: job option -> the values with which a job can share the batch.
+        limit: most stages to take.
+        lease_s: how long they are held.
+    """
+    if held.attempt > 1:
+        return []
+    idle = session.scalar(
+        select(func.count())
+        .select_from(Worker)
+        .join(Stage, Stage.queue == any_(Worker.queues))
+        .where(Worker.state == "ready", Stage.job_id == held.job_id, Stage.name == held.stage)
     )
+    others = session.scalars(
+        select(Job)
+        .join(Stage, Stage.job_id == Job.id)
+        .where(
+            Stage.name == held.stage,
+            Stage.attempt == 0,
+            *_DUE,
+            *(Job.options[name].astext.in_(values) for name, values in options.items()),
+        )
+        .order_by(*_URGENCY)
+        .offset(idle)
+        .limit(limit)
+        # Several jobs at once, in no order of their ids: it must not wait for those who hold one.
+        .with_for_update(of=[Job, Stage], skip_locked=True)
+    ).all()
+    taken = [_take(session, job, held.stage, held.worker, lease_s) for job in others]
+    return [claim for claim in taken if claim is not None]
 
 
 @transition
@@ -250,7 +274,7 @@ def lead(session: Session, held: Claim, artifact_key: str) -> bool:
                 ready_at=func.now(),
             )
         )
-        _worker_is(session, held.worker, "ready")
+        _worker_is_free(session, held.worker)
         return False
     led = session.execute(update(Stage).where(*mine).values(artifact_key=artifact_key))
     return _changed(led) == 1
@@ -279,8 +303,8 @@ def finish(
 ) -> list[Wake] | None:
     """End a stage well; ready what comes after it, or end the job. None when the stage was not held.
 
-    `run_ms` is the whole attempt, `compute_ms` the part of it inside the stage's function. The same
-    transaction makes ready the stages of other jobs that waited for this artifact.
+    `run_ms` is the whole attempt, `compute_ms` the part of it inside the stage's function, of a batch its
+    share. The same transaction makes ready the stages of other jobs that waited for this artifact.
     """
     _lock_artifact(session, artifact_key)
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
@@ -299,7 +323,7 @@ def finish(
             finished_at=func.now(),
         )
     )
-    _worker_is(session, held.worker, "ready")
+    _worker_is_free(session, held.worker)
     if _changed(ended) != 1:
         return None
     stages = session.scalars(select(Stage).where(Stage.job_id == held.job_id)).all()
@@ -335,10 +359,11 @@ def fail(
         _lock_artifact(session, artifact_key)
     job = session.scalars(select(Job).where(Job.id == held.job_id).with_for_update()).one()
     stage = session.scalars(select(Stage).where(*_mine(held)).with_for_update()).one_or_none()
-    _worker_is(session, held.worker, "ready")
+    if stage is not None:
+        _end_attempt(session, job, stage, error, retry_after_s)
+    _worker_is_free(session, held.worker)
     if stage is None:
         return None
-    _end_attempt(session, job, stage, error, retry_after_s)
     return _wakes(session, _release_waiting(session, artifact_key))
 
 
@@ -442,9 +467,7 @@ def expire(session: Session, *, job_timeout_s: float) -> int:
 @transition
 def ready_count(session: Session, queue: str) -> int:
     """Return how many stages of a queue could run now."""
-    due = or_(Stage.not_before.is_(None), Stage.not_before <= func.now())
-    query = select(func.count()).select_from(Stage)
-    return int(session.scalar(query.where(Stage.queue == queue, Stage.status == "ready", due)) or 0)
+    return int(session.scalar(select(func.count()).where(Stage.queue == queue, *_DUE)) or 0)
 
 
 @transition
@@ -455,11 +478,10 @@ def overdue_wakes(session: Session, queue: str, *, grace_s: float, limit: int) -
         .join(Job, Job.id == Stage.job_id)
         .where(
             Stage.queue == queue,
-            Stage.status == "ready",
-            or_(Stage.not_before.is_(None), Stage.not_before <= func.now()),
+            *_DUE,
             or_(Stage.woken_at.is_(None), Stage.woken_at <= _after(-grace_s)),
         )
-        .order_by(Job.priority.desc(), Job.created_at, Job.id)
+        .order_by(*_URGENCY)
         .limit(limit)
         .with_for_update(of=Stage, skip_locked=True)
     ).all()
@@ -610,6 +632,43 @@ def _resolve(session: Session, job_id: str) -> str:
     return found
 
 
+def _take(session: Session, job: Job, stage: str, worker: str, lease_s: float) -> Claim | None:
+    """Make a ready stage of a locked job the worker's. None when it is not ready, or not yet."""
+    attempt = session.execute(
+        update(Stage)
+        .where(Stage.job_id == job.id, Stage.name == stage, *_DUE)
+        .values(
+            status="running",
+            attempt=Stage.attempt + 1,
+            worker=worker,
+            lease_until=_after(lease_s),
+            started_at=func.now(),
+            queued_ms=func.coalesce(Stage.queued_ms, 0.0)
+            + func.extract("epoch", func.now() - Stage.ready_at) * 1000.0,
+            artifact_key=None,
+            cache_hit=None,
+        )
+        .returning(Stage.attempt)
+    ).scalar()
+    if attempt is None:
+        return None
+    if job.status == "queued":
+        job.status = "running"
+        job.started_at = func.now()
+    succeeded = session.scalars(select(Stage).where(Stage.job_id == job.id, Stage.status == "succeeded"))
+    return Claim(
+        job_id=job.id,
+        stage=stage,
+        attempt=attempt,
+        worker=worker,
+        priority=job.priority,
+        person_key=job.person_key,
+        cloth_key=job.cloth_key,
+        options=job.options,
+        artifacts={done.name: str(done.artifact_key) for done in succeeded},
+    )
+
+
 def _after(seconds: float) -> Any:
     return func.now() + timedelta(seconds=seconds)
 
@@ -628,9 +687,17 @@ def _mine(held: Claim) -> tuple[Any, ...]:
     )
 
 
-def _worker_is(session: Session, name: str, state: str) -> None:
+def _worker_is(session: Session, name: str, state: str | ColumnElement[str]) -> None:
     """Write the worker's state; after any stage's row, so that every transaction locks in one order."""
     session.execute(update(Worker).where(Worker.name == name).values(state=state, seen_at=func.now()))
+
+
+def _worker_is_free(session: Session, name: str) -> None:
+    """Write that the worker is ready again, unless it runs other stages of a batch; like `_worker_is`."""
+    still_runs = exists().where(
+        Stage.worker == name, Stage.status == "running", Stage.lease_until > func.now()
+    )
+    _worker_is(session, name, case((still_runs, "busy"), else_="ready"))
 
 
 def _lock_artifact(session: Session, artifact_key: str) -> None:

@@ -25,6 +25,11 @@ class Models:
         self.models_dir = models_dir
         self.device = device
 
+    @property
+    def batch(self) -> int:
+        """How many pictures of different jobs are drawn at once; on the processor more only cost memory."""
+        return settings().batch or (4 if self.device.startswith("cuda") else 1)
+
     @cached_property
     def pose_estimator(self) -> PoseEstimator:
         """MediaPipe's pose landmarker. Raises WeightsMissingError when its files are not there."""
@@ -53,7 +58,8 @@ class Models:
         from worker.viton_hd.cascade import Cascade  # imports torch
         from worker.viton_hd.files import files
 
-        return Cascade.load(*files(self.models_dir, settings().viton_hd_weights), device=self.device)
+        networks = files(self.models_dir, settings().viton_hd_weights)
+        return Cascade.load(*networks, device=self.device, batch=self.batch)
 
     def load(self, names: tuple[str, ...]) -> None:
         """Load the models of these names now."""

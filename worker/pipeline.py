@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,14 @@ from config import queues
 from config.settings import ConfigurationError, settings
 from db.jobs import StageSpec
 from worker import weights
+from worker.errors import TryonError
 from worker.parsing.files import digest
 from worker.viton_hd import files as viton_hd
 
 Bundle = Mapping[str, Any]
 StageFunction = Callable[["StageInput"], Bundle]
+BatchFunction = Callable[[Sequence["StageInput"]], Sequence[Bundle | TryonError]]
+"""Does for several jobs what the stage's function does for one; an input at fault gives its error alone."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Variant:
         choice: the option or setting.
         models, weights: as in the stage's row.
         package: an import that is not there on every machine that runs the stage.
+        batch: where a function is that does the stage for several jobs at once, as "module:name".
     """
 
     choice: str
@@ -42,6 +46,7 @@ class Variant:
     models: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     package: str = ""
+    batch: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,19 @@ class StageInput:
     artifacts: Mapping[str, Bundle]
     options: Mapping[str, Any]
     models: Any
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How a stage is done for several jobs at once.
+
+    Attributes:
+        function: does it.
+        options: job option -> the values with which other jobs can take part.
+    """
+
+    function: BatchFunction
+    options: Mapping[str, Sequence[str]]
 
 
 STAGES = (
@@ -150,7 +168,15 @@ STAGES = (
         needs=("pose", "cloth", "parse"),
         options=("engine", "category", "seed"),
         settings=("viton_hd_weights",),
-        variants=(Variant("engine", "viton_hd", models=("cascade",), package="torch"),),
+        variants=(
+            Variant(
+                "engine",
+                "viton_hd",
+                models=("cascade",),
+                package="torch",
+                batch="worker.stages:generate_batch",
+            ),
+        ),
     ),
 )
 """In the order in which a job goes through them; the last one's artifact holds the result."""
@@ -175,9 +201,21 @@ def of_queues(names: tuple[str, ...]) -> tuple[Stage, ...]:
 
 def function(row: Stage) -> StageFunction:
     """Import and return the stage's function."""
-    module, _, name = row.function.partition(":")
-    found: StageFunction = getattr(importlib.import_module(module), name)
+    found: StageFunction = _imported(row.function)
     return found
+
+
+def batching(row: Stage, options: Mapping[str, Any]) -> Batching | None:
+    """Return how the stage is done for several jobs at once with these options, from `selected`, if it is."""
+    for variant in _variants(row, options):
+        if variant.batch:
+            values = [
+                value
+                for value in ("auto", variant.value)
+                if variant in _variants(row, _settled({variant.choice: value} | _set(row)))
+            ]
+            return Batching(_imported(variant.batch), {variant.choice: values})
+    return None
 
 
 def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,6 +268,12 @@ def artifact_key(
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"artifacts/{row.name}/{digest}"
+
+
+def _imported(place: str) -> Any:
+    """Return what is at "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _set(row: Stage) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The stage functions: from the bytes and bundles a stage reads to the bundle it leaves; nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +19,10 @@ from worker.parsing import landmark, trained
 from worker.pipeline import StageInput
 from worker.pose.formats import from_openpose_json, to_openpose_json
 from worker.pose.render import render
+
+if TYPE_CHECKING:
+    from worker.viton_hd.cascade import Drawn  # imports torch
+    from worker.viton_hd.inputs import TryOnInput
 
 
 def pose(given: StageInput) -> Bundle:
@@ -65,15 +71,27 @@ def parse(given: StageInput) -> Bundle:
 
 def generate(given: StageInput) -> Bundle:
     """Draw the garment on the person and put what changed back into the photograph."""
-    photo = _photo(given)
-    frame = Frame(**given.artifacts["pose"]["frame.json"])
-    draw = _by_viton_hd if given.options["engine"] == "viton_hd" else _by_geometry
-    made, image, region = draw(given, frame.to_canvas(photo, fill=FILL))
-    return {"result.png": paste_back(photo, frame, image, region), "region.png": region, **made}
+    if given.options["engine"] == "viton_hd":
+        person = _prepared(given)
+        (drawn,) = given.models.cascade([person.item])
+        return person.wearing(drawn)
+    return _by_geometry(given)
 
 
-def _by_geometry(given: StageInput, canvas: np.ndarray) -> tuple[Bundle, np.ndarray, np.ndarray]:
-    """Return what the geometric engine leaves besides the canvas picture and the region that changed."""
+def generate_batch(batch: Sequence[StageInput]) -> list[Bundle | TryonError]:
+    """Do what `generate` does for several jobs, all of the engine viton_hd: draw their pictures at once.
+
+    A job whose input is at fault gets the error in its bundle's place.
+    """
+    people = [_prepared_or_error(given) for given in batch]
+    items = [person.item for person in people if isinstance(person, _Prepared)]
+    drawn = iter(batch[0].models.cascade(items))
+    return [person.wearing(next(drawn)) if isinstance(person, _Prepared) else person for person in people]
+
+
+def _by_geometry(given: StageInput) -> Bundle:
+    """Return the geometric engine's picture and what it leaves besides."""
+    photo, frame = _photo(given), Frame(**given.artifacts["pose"]["frame.json"])
     posed, parsed, cut = (given.artifacts[name] for name in ("pose", "parse", "cloth"))
     garment = Garment(
         cut["cloth.png"],
@@ -82,18 +100,44 @@ def _by_geometry(given: StageInput, canvas: np.ndarray) -> tuple[Bundle, np.ndar
         GarmentLandmarks.from_record(cut["landmarks.json"]),
     )
     person = from_openpose_json(posed["pose.json"])
+    canvas = frame.to_canvas(photo, fill=FILL)
     worn = try_on(canvas, person, parsed["parse.png"], posed["mask.png"], garment, seed=given.options["seed"])
-    return {"warped.jpg": worn.warped, "details.json": worn.verdict.record()}, worn.image, worn.region
+    return {
+        "result.png": paste_back(photo, frame, worn.image, worn.region),
+        "region.png": worn.region,
+        "warped.jpg": worn.warped,
+        "details.json": worn.verdict.record(),
+    }
 
 
-def _by_viton_hd(given: StageInput, canvas: np.ndarray) -> tuple[Bundle, np.ndarray, np.ndarray]:
-    """Return what VITON-HD leaves besides the canvas picture; it draws all of the canvas anew."""
+@dataclass(frozen=True)
+class _Prepared:
+    """A person whom VITON-HD is about to draw: the photograph, its frame, what the cascade sees."""
+
+    photo: np.ndarray
+    frame: Frame
+    item: "TryOnInput"
+    weights: Mapping[str, str]
+
+    def wearing(self, drawn: "Drawn") -> Bundle:
+        """Return what VITON-HD leaves of the canvas picture; it draws all of the canvas anew."""
+        region = np.full(drawn.image.shape[:2], 255, np.uint8)
+        return {
+            "result.png": paste_back(self.photo, self.frame, drawn.image, region),
+            "region.png": region,
+            "warped.jpg": drawn.warped,
+            "details.json": {"weights": self.weights},
+        }
+
+
+def _prepared(given: StageInput) -> _Prepared:
     from worker.viton_hd.inputs import TryOnInput  # imports torch
 
+    photo, frame = _photo(given), Frame(**given.artifacts["pose"]["frame.json"])
     posed, parsed, cut = (given.artifacts[name] for name in ("pose", "parse", "cloth"))
     with _blaming(given, "person"):
         item = TryOnInput.of_person(
-            canvas,
+            frame.to_canvas(photo, fill=FILL),
             from_openpose_json(posed["pose.json"]).body,
             parsed["parse.png"],
             posed["pose.png"],
@@ -101,9 +145,14 @@ def _by_viton_hd(given: StageInput, canvas: np.ndarray) -> tuple[Bundle, np.ndar
             cut["mask.png"],
             seed=given.options["seed"],
         )
-    (drawn,) = given.models.cascade([item])
-    made = {"warped.jpg": drawn.warped, "details.json": {"weights": given.options["viton_hd"]}}
-    return made, drawn.image, np.full(canvas.shape[:2], 255, np.uint8)
+    return _Prepared(photo, frame, item, given.options["viton_hd"])
+
+
+def _prepared_or_error(given: StageInput) -> _Prepared | TryonError:
+    try:
+        return _prepared(given)
+    except TryonError as error:
+        return error
 
 
 def _photo(given: StageInput) -> np.ndarray:

@@ -225,6 +225,122 @@ def test_the_most_urgent_job_is_first():
     assert jobs.overdue_wakes("cpu", grace_s=0, limit=1)[0].job_id == "urgent"
 
 
+def ready_to_generate(*job_ids, **changes):
+    for job_id in job_ids:
+        submit(job_id, **changes)
+        for stage in ("pose", "cloth", "parse"):
+            run(stage, job_id)
+
+
+def claim_more(held, limit=10, **options):
+    return [claim.job_id for claim in jobs.claim_more(held, options=options, limit=limit, lease_s=30)]
+
+
+@pytest.fixture
+def nobody_idle():
+    jobs.forget_silent_workers(silent_s=-1)
+
+
+def test_a_batch_takes_the_most_urgent_first_and_what_can_share_it(nobody_idle):
+    ready_to_generate("asked", "old", "new")
+    ready_to_generate("urgent", priority=5)
+    ready_to_generate("other", options={"seed": 1})
+    held = claim("generate", "asked")
+    assert claim_more(held, 2, seed=["0", "7"]) == ["urgent", "old"]
+    assert claim_more(held, seed=["0", "7"]) == ["new"]
+    assert claim_more(held, seed=["0", "7"]) == []
+    assert claim_more(held) == ["other"]
+    assert claim("generate", "old") is None
+    taken = stage_of(jobs.status("old"), "generate")
+    assert (taken["status"], taken["attempt"], taken["worker"]) == ("running", 1, "w")
+    assert [jobs.status(job_id)["status"] for job_id in ("urgent", "other")] == ["running", "running"]
+
+
+def test_a_batch_takes_the_same_stage_only_and_nothing_that_was_canceled(nobody_idle):
+    ready_to_generate("asked", "canceled")
+    submit("early")
+    jobs.cancel("canceled")
+    assert claim_more(claim("generate", "asked")) == []
+
+
+def test_only_first_attempts_share_a_batch(nobody_idle):
+    ready_to_generate("failed", "reaped", "fresh")
+    jobs.fail(claim("generate", "failed"), ERROR, retry_after_s=0)
+    assert claim("generate", "reaped", lease_s=-1)
+    assert reap() == 1
+    again = claim("generate", "failed")
+    assert again.attempt == 2
+    assert claim_more(again) == []
+    assert claim_more(claim("generate", "fresh")) == []
+
+
+def test_a_batch_leaves_a_stage_to_each_idle_worker(nobody_idle):
+    ready_to_generate("asked", "first", "second", "third")
+    for name, queue in (("w", "gpu"), ("idle", "gpu"), ("elsewhere", "cpu")):
+        jobs.register_worker(name, pid=1, queues=[queue], state="ready")
+    held = claim("generate", "asked")
+    assert claim_more(held) == ["second", "third"]
+    assert claim("generate", "first", worker="idle") is not None
+
+
+def state_of_worker():
+    (worker,) = jobs.workers()
+    return worker["state"]
+
+
+def test_a_worker_is_busy_until_the_last_of_its_batch_ends(nobody_idle):
+    jobs.register_worker("w", pid=1, queues=["gpu"], state="ready")
+    ready_to_generate("a", "b", "c")
+    held = claim("generate", "a")
+    others = jobs.claim_more(held, options={}, limit=2, lease_s=30)
+    assert jobs.lead(held, "k")
+    assert not jobs.lead(others[0], "k")
+    assert state_of_worker() == "busy"
+    jobs.finish(held, artifact_key="k", run_ms=1, cache_hit=False)
+    assert state_of_worker() == "busy"
+    jobs.fail(others[1], ERROR, retry_after_s=None)
+    assert state_of_worker() == "ready"
+
+
+def test_batches_at_once_take_each_stage_once_and_never_wait_in_a_ring(nobody_idle):
+    before = deadlocks()
+    names = [f"job-{number}" for number in range(40)]
+    ready_to_generate(*names)
+    barrier = threading.Barrier(6)
+    taken = []
+
+    def work(worker, own):
+        barrier.wait()
+        for job_id in own:
+            held = claim("generate", job_id, worker=worker)
+            if held is None:
+                continue
+            batch = [held, *jobs.claim_more(held, options={}, limit=3, lease_s=30)]
+            taken.extend(one.job_id for one in batch)
+            for one in batch:
+                jobs.heartbeat(one, lease_s=30)
+                jobs.lead(one, f"k/{one.job_id}")
+                jobs.finish(one, artifact_key=f"k/{one.job_id}", run_ms=1, cache_hit=False)
+
+    def disturb():
+        barrier.wait()
+        for job_id in names[::4]:
+            jobs.cancel(job_id)
+            jobs.overdue_wakes("gpu", grace_s=0, limit=10)
+            reap()
+
+    threads = [threading.Thread(target=work, args=(f"w-{n}", names[n::5])) for n in range(5)]
+    threads.append(threading.Thread(target=disturb))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == len(set(taken))
+    assert {jobs.status(job_id)["status"] for job_id in taken} <= {"succeeded", "canceled"}
+    assert jobs.ready_count("gpu") == 0
+    assert deadlocks() == before
+
+
 def test_a_job_that_lives_too_long_fails_by_name():
     submit()
     assert jobs.expire(job_timeout_s=3600) == 0

@@ -1,5 +1,6 @@
 """Workers are killed at every point of a job, the broker forgets, the database restarts: no job is lost."""
 
+import hashlib
 import itertools
 from io import BytesIO
 
@@ -18,8 +19,13 @@ from tests.support.app import POINTS
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, ended
+from worker import pipeline
 from worker.app import app
+from worker.bundle import pack
+from worker.request import TryonRequest
 from worker.storage import storage
+from worker.viton_hd.files import NAMES
+from worker.weights import catalogue
 
 STAGES = ("pose", "cloth", "parse", "generate")
 SHORT = {
@@ -79,6 +85,42 @@ def test_a_kill_loses_no_job(request, start, tmp_path, point, stage, whom):
     attempts = {one["name"]: one["attempt"] for one in record["stages"]}
     again = point not in ("finished", "woken")  # its row was finished before the kill
     assert attempts == {name: 2 if name == stage and again else 1 for name in STAGES}
+
+
+def test_a_kill_in_a_batch_loses_none_of_its_jobs(request, start, tmp_path):
+    for name in NAMES:
+        (tmp_path / catalogue()[name].file).write_text(name)
+    jobs.forget_silent_workers(silent_s=-1)  # a batch leaves one to each that looks idle
+    contents = {}
+    for number in range(3):
+        job_id = f"job-{number}"
+        keys, contents[job_id] = put(request, suffix=f"-{number}")
+        ready_to_generate(job_id, keys, contents[job_id])
+    tokens = tmp_path / "kills"
+    tokens.write_text("x")
+    start(
+        TEST_KILL="uploaded:generate:child",  # the first of the batch is in the store, the others are not
+        TEST_KILL_FILE=str(tokens),
+        TRYON_BATCH="3",
+        TRYON_VITON_HD_WEIGHTS=str(tmp_path),
+    )
+    for job_id, objects in contents.items():
+        record = ended(job_id)
+        assert_right(record, objects)
+        assert record["stages"][-1]["attempt"] == 2
+    assert tokens.read_text() == ""
+    assert quick.batches() == [3], "those of a batch that died are drawn alone"
+
+
+def ready_to_generate(job_id, keys, contents):
+    """Write a job of the engine viton_hd whose stages before the last have succeeded."""
+    options = TryonRequest(person_key=keys[0], cloth_key=keys[1], engine="viton_hd").options()
+    jobs.submit(job_id, person_key=keys[0], cloth_key=keys[1], options=options, stages=pipeline.specs())
+    for stage, read in zip(STAGES, (*contents, contents[0]), strict=False):
+        key = f"artifacts/{stage}/{hashlib.sha256(read).hexdigest()}"
+        storage().put_artifact(key, pack(quick.mark(stage, read)))
+        held = jobs.claim(job_id, stage, worker="before", lease_s=30)
+        jobs.finish(held, artifact_key=key, run_ms=1, cache_hit=False)
 
 
 def test_a_job_that_kills_its_worker_every_time_fails_alone(request, start, tmp_path):

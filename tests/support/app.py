@@ -12,12 +12,15 @@ import sys
 import types
 from pathlib import Path
 
+from config.settings import settings
 from tests.support import quick
 
 quick.install()
 
 light = types.ModuleType("worker.models")  # the stand-ins need no mediapipe
-light.Models = lambda models_dir, device: types.SimpleNamespace(load=lambda names: None, close=lambda: None)
+light.Models = lambda models_dir, device: types.SimpleNamespace(
+    load=lambda names: None, close=lambda: None, batch=settings().batch or 1
+)
 sys.modules["worker.models"] = light
 
 from db import jobs  # noqa: E402

@@ -16,21 +16,21 @@ from config.settings import settings
 from tests.support.waiting import wait_for
 from worker import pipeline
 from worker.errors import ERRORS
-from worker.pipeline import StageInput
+from worker.pipeline import StageInput, Variant
 
 
 def pose(given: StageInput):
     _misbehave(given.sources["person"])
-    return _mark("pose", given.sources["person"])
+    return mark("pose", given.sources["person"])
 
 
 def cloth(given: StageInput):
     _misbehave(given.sources["cloth"])
-    return _mark("cloth", given.sources["cloth"])
+    return mark("cloth", given.sources["cloth"])
 
 
 def parse(given: StageInput):
-    return _mark("parse", given.sources["person"])
+    return mark("parse", given.sources["person"])
 
 
 def generate(given: StageInput):
@@ -39,6 +39,12 @@ def generate(given: StageInput):
     return {
         "result.png": np.frombuffer(hashlib.sha512(seen.encode()).digest(), np.uint8).reshape(8, 8).copy()
     }
+
+
+def generate_batch(batch):
+    with _log("batches").open("a") as log:
+        log.write(f"{len(batch)}\n")
+    return [generate(given) for given in batch]
 
 
 def expected_result(person: bytes, cloth_: bytes) -> np.ndarray:
@@ -51,6 +57,11 @@ def runs(stage: str) -> list[str]:
     """Digests of the objects that the stage's function was called on, one for each call."""
     log = _log(stage)
     return log.read_text().split() if log.exists() else []
+
+
+def batches() -> list[int]:
+    """How many stages each batch had that was computed at once."""
+    return [int(size) for size in runs("batches")]
 
 
 def await_held(name: str) -> None:
@@ -66,14 +77,25 @@ def release(name: str) -> None:
 def install() -> None:
     """Put the stand-ins in the pipeline's table."""
     rows = tuple(
-        replace(row, function=f"tests.support.quick:{row.name}", models=(), weights=(), variants=())
+        replace(
+            row,
+            function=f"tests.support.quick:{row.name}",
+            models=(),
+            weights=(),
+            variants=tuple(
+                Variant(variant.choice, variant.value, batch=f"tests.support.quick:{row.name}_batch")
+                for variant in row.variants
+                if variant.batch
+            ),
+        )
         for row in pipeline.STAGES
     )
     pipeline.STAGES = rows
     pipeline._BY_NAME.update({row.name: row for row in rows})
 
 
-def _mark(stage: str, data: bytes):
+def mark(stage: str, data: bytes):
+    """What the stage makes of the object."""
     _count(stage, data)
     return {"digest.json": hashlib.sha256(data).hexdigest(), "details.json": {"made_by": stage}}
 

@@ -5,11 +5,15 @@ import pickle
 import numpy as np
 import pytest
 
+from config.settings import settings
 from worker import pipeline
 from worker.bundle import pack, unpack
 from worker.errors import ERRORS, InternalError, NoPersonError, from_record
 from worker.frame import HEIGHT, WIDTH, Frame
+from worker.models import Models
 from worker.request import TryonRequest
+from worker.viton_hd.files import NAMES
+from worker.weights import catalogue
 
 
 def dots(height, width, *points):
@@ -94,6 +98,32 @@ def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else(
     different = {key(), key(person=b"other"), key(cloth="artifacts/cloth/1"), key(options={"seed": 1})}
     assert len(different) == 4
     assert key().startswith("artifacts/generate/")
+
+
+def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
+    row = pipeline.stage("generate")
+    assert pipeline.batching(row, {"engine": "geometric"}) is None
+    assert pipeline.batching(pipeline.stage("parse"), {"parser": "trained"}) is None
+    for name in NAMES:
+        (tmp_path / catalogue()[name].file).write_bytes(b"weights")
+    monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
+    settings.cache_clear()
+    batching = pipeline.batching(row, {"engine": "viton_hd"})
+    settings.cache_clear()
+    assert batching.options == {"engine": ["auto", "viton_hd"]}, "auto is viton_hd where its weights are"
+    assert callable(batching.function)
+
+
+@pytest.mark.parametrize(
+    ("device", "setting", "batch"),
+    [("cpu", None, 1), ("cuda:1", None, 4), ("cpu", "2", 2), ("cuda:0", "1", 1)],
+)
+def test_how_many_pictures_are_drawn_at_once(monkeypatch, device, setting, batch):
+    if setting:
+        monkeypatch.setenv("TRYON_BATCH", setting)
+    settings.cache_clear()
+    assert Models(settings().models_dir, device).batch == batch
+    settings.cache_clear()
 
 
 def test_the_table_only_points_back():
