@@ -23,6 +23,8 @@ _ARM_HALF = (0.155, 0.150, 0.125, 0.115, 0.112, 0.072)
 # The hand's root beyond the wrist and its half width, in units of the wrist's half width.
 _HAND, _HAND_HALF = (0.6, 1.2, 1.8), (1.0, 0.9, 0.55)
 
+_CLEAR = 6  # rows above a shoulder that must be background for it to be the skyline
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -109,7 +111,8 @@ class Body:
         hips: the middle of the hips.
         shoulder: side -> the joint.
         tip: side -> where the shoulder ends in the silhouette, above and outside the joint.
-        skyline: float64 (768,), the top of the trunk's silhouette in each column; NaN where there is none.
+        skyline: float64 (768,), where the trunk ends against the background in each column from above; NaN
+            where something else of the person is above it.
         side_x: side -> float64 (1024,), where the trunk ends in each row.
         arms: side -> Arm, or None where the elbow is not seen.
         facing: whether the person faces the camera.
@@ -163,7 +166,7 @@ def measure(pose: Pose, parse: np.ndarray, person: np.ndarray) -> Body:
         for side in SIDES
     }
     trunk = cloth | np.isin(parse, (Part.NECK, Part.SCARF, Part.LEFT_ARM, Part.RIGHT_ARM))
-    skyline = _skyline(trunk)
+    skyline = _skyline(trunk, solid)
     tip = {side: _tip(shoulder[side], neck, size, trunk) for side in SIDES}
     side_x = {side: _side(side, neck, hips, shoulder[side], size, solid, parse, arms[side]) for side in SIDES}
     return Body(size, neck, hips, shoulder, tip, skyline, side_x, arms, facing)
@@ -177,9 +180,12 @@ def _hips(pose: Pose, neck: np.ndarray, width: float) -> np.ndarray:
     return np.asarray(neck + np.array([0.0, 1.5 * width]))
 
 
-def _skyline(trunk: np.ndarray) -> np.ndarray:
-    top = np.argmax(trunk, axis=0).astype(float)
-    top[~trunk.any(0)] = np.nan
+def _skyline(trunk: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    rows = np.argmax(trunk, axis=0)
+    top = rows.astype(float)
+    # Beneath hair or the chin it is not the shoulder that ends there.
+    hidden = solid[np.maximum(rows - _CLEAR, 0), np.arange(trunk.shape[1])]
+    top[~trunk.any(0) | hidden] = np.nan
     return top
 
 
@@ -233,18 +239,27 @@ def _arm(
     edge = 0.12 * width
     inside = edge < elbow[0] < width - edge and elbow[1] < height - edge
     hidden = wrist is None and inside
-    # The outer side is seen against the background almost always, the inner one only beside the trunk.
+    # The outer side is seen against the background almost always, the inner one beside the trunk or before
+    # trousers.
     own = np.isin(parse, (*CLOTHES, Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
-    outer = np.array([_edge(p, n, own, solid, e) for p, n, e in zip(c, normal, expected, strict=True)])
-    inner = np.array([_edge(p, -n, own, solid, e) for p, n, e in zip(c, normal, expected, strict=True)])
+    like = solid & ~np.isin(parse, (Part.PANTS, Part.SKIRT))
+    outer = np.array([_edge(p, n, own, like, e) for p, n, e in zip(c, normal, expected, strict=True)])
+    inner = np.array([_edge(p, -n, own, like, e) for p, n, e in zip(c, normal, expected, strict=True)])
     outer = np.where(np.isnan(outer), np.where(np.isnan(inner), expected, 2 * expected - inner), outer)
     inner = np.where(np.isnan(inner), 2 * expected - outer, inner)
     outer = np.clip(outer, 0.45 * expected, 1.4 * expected)
     inner = np.clip(inner, 0.45 * expected, 1.4 * expected)
     outer, inner = _smooth(_median(outer), 1.5), _smooth(_median(inner), 1.5)
     at_pixel = np.clip(c.astype(int), 0, [width - 1, height - 1])
-    shown = np.isin(parse[at_pixel[:, 1], at_pixel[:, 0]], (Part.LEFT_ARM, Part.RIGHT_ARM))
+    bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    shown = bare[at_pixel[:, 1], at_pixel[:, 0]]
     bare_outer, bare_inner = _bare(outer, inner, expected, shown)
+    hand = None if wrist is None else _hand(c, normal, expected[-1], bare)
+    if hand is not None and not shown[-3:].all():
+        # The forearm ends as wide as the hand that comes out of the sleeve.
+        near_hand = np.clip(places - 1, 0, 1) ** 2
+        bare_outer += (hand[0] - bare_outer) * near_hand
+        bare_inner += (hand[1] - bare_inner) * near_hand
     return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden)
 
 
@@ -269,18 +284,39 @@ def _bare(
     return np.minimum(middle + half, outer), np.minimum(half - middle, inner)
 
 
+def _hand(
+    centre: np.ndarray, normal: np.ndarray, expected: float, bare: np.ndarray
+) -> tuple[float, float] | None:
+    """Return how far the hand reaches outwards and inwards where it comes out of a sleeve, pixels.
+
+    None where no hand follows the wrist. expected: half the wrist's width; bare: where arms are bare.
+    """
+    forward = centre[-1] - centre[-2]
+    forward /= max(float(np.linalg.norm(forward)), 1e-6)
+    widths = []
+    for step in np.arange(-0.5, 2.5, 0.1) * expected:
+        at = centre[-1] + forward * step
+        reaches = [_reach(at, direction, bare, 1.7 * expected) for direction in (normal[-1], -normal[-1])]
+        if min(reaches) > 0.3 * expected:
+            widths.append(reaches)
+    if len(widths) < 4:
+        return None
+    outward, inward = np.median(widths[:4], axis=0)
+    return float(outward), float(inward)
+
+
 def _edge(
-    start: np.ndarray, direction: np.ndarray, own: np.ndarray, solid: np.ndarray, expected: float
+    start: np.ndarray, direction: np.ndarray, own: np.ndarray, like: np.ndarray, expected: float
 ) -> float:
-    """Return where the arm ends across, pixels; NaN where it does not end against the background."""
+    """Return where the arm ends across, pixels; NaN where what follows cannot be told from it (`like`)."""
     limit = 1.9 * expected
     reach = _reach(start, direction, own, limit)
     if reach <= 0 or reach >= limit - 1:
         return np.nan
     beyond = np.floor(start + (reach + 4) * direction).astype(int)
-    if not (0 <= beyond[0] < solid.shape[1] and 0 <= beyond[1] < solid.shape[0]):
+    if not (0 <= beyond[0] < like.shape[1] and 0 <= beyond[1] < like.shape[0]):
         return np.nan
-    return np.nan if solid[beyond[1], beyond[0]] else reach
+    return np.nan if like[beyond[1], beyond[0]] else reach
 
 
 def _side(

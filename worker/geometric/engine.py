@@ -26,6 +26,9 @@ from worker.maps import Part, Pose
 _SLACK = (1e-3, 2e-2, 0.2)  # how freely a spline passes its points: the next where the one before folds
 _CREASED = 0.03  # share of a part's area that may be turned over before a smoother spline is tried
 _BESIDE = (Part.BACKGROUND, Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)  # where no old garment belongs
+_ROUND = (
+    0.06  # how far the silhouette that is taken over from the old garment is rounded, in units of Body.size
+)
 _BESIDE_REACH = 0.15  # how far from the old garment it is looked for, in units of Body.size
 
 
@@ -120,8 +123,9 @@ def try_on(
     )
     for name, layer in {"trunk": trunk, **sleeves}.items():
         own = layer.alpha > 0.5
-        # A label's stairs and a puffed sleeve's corners are rounded off.
-        whole = cv2.GaussianBlur((own | reached[name]).astype(np.float32), (0, 0), 5) > 0.5
+        # A label's stairs and the old garment's ruffles and puffs are rounded off.
+        rounded = _ROUND * body.size
+        whole = cv2.GaussianBlur((own | reached[name]).astype(np.float32), (0, 0), rounded) > 0.5
         layer.alpha = np.maximum(layer.alpha, _soft(own | (whole & reached[name])))
     for layer in sleeves.values():
         # Under the seam the trunk goes on, so that nothing shows through two soft edges.
@@ -304,17 +308,14 @@ def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.nda
 
 
 def _head(parse: np.ndarray, cloth: np.ndarray, body: bodies.Body) -> np.ndarray:
-    # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
     head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
     # Glasses that hang from the old garment, and buttons taken for hair, go with it.
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(head.astype(np.uint8))
     head &= (stats[:, cv2.CC_STAT_TOP] < body.neck[1])[pieces]
-    # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
-    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
-    # Glasses that hang from the old garment go with it.
     face = np.flatnonzero((parse == Part.FACE).any(1))
     if len(face):
         head[face[-1] + 1 :] &= parse[face[-1] + 1 :] != Part.SUNGLASSES
+    # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
     chin = (parse == Part.FACE) & uncover.grown(cloth, uncover.SKIN_RIM)
     return _soft(head & ~uncover.grown(cloth, uncover.RIM) & ~chin)
 

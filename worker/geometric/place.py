@@ -220,7 +220,8 @@ def shoulder_line(body: Body, side: str, x: float) -> float:
     if np.isnan(seen).all():
         return float(expected)
     found = float(np.nanmedian(seen))
-    return found if abs(found - expected) < 0.085 * body.size else float(expected)
+    # A puffed sleeve raises what is expected, an upright collar what is seen.
+    return found if -0.085 < (found - expected) / body.size < 0.25 else float(expected)
 
 
 def _hem(own: float, line: float, cloth: np.ndarray, dress: np.ndarray, body: Body) -> dict[str, float]:

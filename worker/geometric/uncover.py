@@ -14,6 +14,8 @@ RIM, SKIN_RIM = 7, 15
 """How far beyond the old garment's label its colours reach, over anything and over skin, as a disc's size."""
 _REDDER = (0.85, 1.05, 1.15)
 """Light that goes through skin comes out red: shaded skin is redder too; exponents of R, G, B."""
+_THROAT_SAYS, _LIMB_SAYS = 0.2, 0.4  # how far the light on seen skin is carried on, in units of Body.size
+_HUE = 0.12  # most that a seen limb's hue changes the tone, log ratio
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
 
 
@@ -52,7 +54,8 @@ def plate(
     shape = (arms > 0) | ((trunk > 0) & ~below)
     skin_area = taken & shape
     # Below the hem, what is worn there goes on if it is nearer than the background.
-    lower_area = taken & below & ~skin_area & _nearer(np.isin(parse, LOWER), parse == 0)
+    lower = np.isin(parse, LOWER)
+    lower_area = taken & below & ~skin_area & _nearer(lower, parse == 0) & (lower | _hips(body, parse.shape))
     ground_area = taken & ~lower_area
 
     picture = image.astype(np.float32)
@@ -68,12 +71,19 @@ def plate(
         reach = grown(skin_area, 2 * over + 1) & own
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
-        share = np.where(bare, share, np.where(taken, rim, 0))[..., None]
-        picture = share * _skin(image, parse, body, light, rng) + (1 - share) * picture
+        share = np.where(bare, np.maximum(share, taken), np.where(taken, rim, 0))[..., None]
+        rounded = light * _rounded(shape, body)
+        picture = share * _skin(image, parse, body, rounded, rng) + (1 - share) * picture
         taken |= share[..., 0] > 0.01
     if lower_area.any():
         picture[lower_area] = _lower_clothes(image, parse)[lower_area]
     return picture, taken, skin_area
+
+
+def _hips(body: Body, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what lies between the trunk's sides, bool: trousers that a hanging sleeve hid end there."""
+    columns = np.arange(shape[1])[None, :] + 0.5
+    return np.asarray((columns > body.side_x["r"][:, None]) & (columns < body.side_x["l"][:, None]))
 
 
 def _nearer(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -186,7 +196,7 @@ def _skin(
         # Nothing bare is seen: a middle skin tone is the honest guess.
         return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
     tone = _tone(picture, face, limbs)
-    light = _roundness(parse.shape, body) * light
+    light = _roundness(parse.shape, body) * _relief(parse.shape, body) * light
     # The chin throws its shadow on the throat.
     from_face = cv2.distanceTransform((parse != Part.FACE).astype(np.uint8), cv2.DIST_L2, 5) / body.size
     light = light * (1 - 0.2 * np.exp(-from_face / 0.12))
@@ -195,13 +205,21 @@ def _skin(
         ratio = np.log((picture + 4) / (painted + 4))
         # Far from skin that is seen the tone holds; the face's own light is not the arms'.
         carried = cv2.GaussianBlur(diffuse(ratio, limbs), (0, 0), 6)
-        away = cv2.distanceTransform((~limbs).astype(np.uint8), cv2.DIST_L2, 5) / body.size
+        # A throat lies in the chin's shadow, which ends sooner than the light on an arm changes.
+        throat = limbs & (parse == Part.NECK)
+        away = np.minimum(_away(throat) / _THROAT_SAYS, _away(limbs & ~throat) / _LIMB_SAYS) / body.size
         # Light may differ much, hue hardly.
         lighter = carried.mean(2, keepdims=True)
-        carried = np.clip(lighter, -0.5, 0.5) + np.clip(carried - lighter, -0.06, 0.06)
-        # A throat in the chin's shadow says little about the arms.
-        painted = painted * np.exp(carried * np.exp(-away / 0.4)[..., None])
+        carried = np.clip(lighter, -0.5, 0.5) + np.clip(carried - lighter, -_HUE, _HUE)
+        painted = painted * np.exp(carried * np.exp(-away)[..., None])
     return np.clip(painted + 0.6 * grain(picture, face | limbs, rng, parse.shape), 0, 255)
+
+
+def _away(area: np.ndarray) -> np.ndarray:
+    """Return each pixel's distance from an area, pixels; infinite where there is none."""
+    if not area.any():
+        return np.full(area.shape, np.inf, np.float32)
+    return np.asarray(cv2.distanceTransform((~area).astype(np.uint8), cv2.DIST_L2, 5))
 
 
 def _shadow(body: Body) -> int:
@@ -211,8 +229,10 @@ def _shadow(body: Body) -> int:
 
 def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where the lit face and other bare skin are seen, bool each."""
-    # Legs may be in tights, and what is next to the garment lies in its shadow.
-    shown = _inner(np.isin(parse, _SKIN), 9) & ~grown(np.isin(parse, CLOTHES), 2 * shadow + 1)
+    # Legs may be in tights, and what is next to the garment lies in its shadow: of a short neck all of it.
+    cloth = np.isin(parse, CLOTHES)
+    shaded = np.where(parse == Part.NECK, grown(cloth, shadow // 2 * 2 + 1), grown(cloth, 2 * shadow + 1))
+    shown = _inner(np.isin(parse, _SKIN), 9) & ~shaded
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     face = _inner(parse == Part.FACE, 9)
     # Glasses, brows and the deepest shadows are in the face too: skin is the warm, lighter part of it.
@@ -226,7 +246,8 @@ def _seen_skin(image: np.ndarray, parse: np.ndarray, shadow: int) -> tuple[np.nd
         middle = np.median(lab[face], axis=0)
         for channel, most in ((0, 60), (1, 12), (2, 12)):
             shown &= np.abs(lab[..., channel] - middle[channel]) < most
-    return face, shown
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(shown.astype(np.uint8))
+    return face, shown & (stats[:, cv2.CC_STAT_AREA] > shadow**2)[pieces]
 
 
 def _tone(picture: np.ndarray, face: np.ndarray, limbs: np.ndarray) -> np.ndarray:
@@ -263,6 +284,34 @@ def _roundness(shape: tuple[int, ...], body: Body) -> np.ndarray:
         cap = np.clip((arm.at[nearest] - 0.1) / 0.35, 0, 1)
         light[y, x] = 1 + (curve - 1) * cap
     return np.asarray(cv2.GaussianBlur(light, (0, 0), 4))
+
+
+def _rounded(shape: np.ndarray, body: Body) -> np.ndarray:
+    """Return the light on a bare body, bool (h, w), as it turns away towards its outline, float32 (h, w)."""
+    inwards = cv2.distanceTransform(shape.astype(np.uint8), cv2.DIST_L2, 5) / body.size
+    return np.asarray(1 - 0.12 * np.exp(-inwards / 0.06), np.float32)
+
+
+def _relief(shape: tuple[int, ...], body: Body) -> np.ndarray:
+    """Return the light on neck and collarbones, 1 elsewhere, float32 (h, w).
+
+    A neck is a column, darker towards its sides; it ends in a hollow, from which the collarbones rise to the
+    shoulders, each a lit ridge over a shaded furrow.
+    """
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) + 0.5
+    x, y = (x - body.neck[0]) / body.size, (y - body.neck[1]) / body.size
+    column = np.clip(-y / 0.1, 0, 1) * np.clip(np.abs(x) / 0.24, 0, 1) ** 2
+    hollow = np.exp(-((x / 0.045) ** 2) - ((y - 0.07) / 0.035) ** 2)
+    light = 1 - 0.2 * column - 0.07 * hollow
+    for side in SIDES:
+        end = (body.shoulder[side] - body.neck) / body.size * 0.82 - [0.0, 0.04]
+        begin = np.array([0.12 * end[0], 0.09])
+        along = (x - begin[0]) / (end[0] - begin[0])
+        below = y - (begin[1] + (end[1] - begin[1]) * along)
+        strength = np.clip(along / 0.12, 0, 1) * np.clip((1 - along) / 0.5, 0, 1)
+        ridge, furrow = np.exp(-((below / 0.022) ** 2)), np.exp(-(((below - 0.045) / 0.035) ** 2))
+        light += strength * (0.045 * ridge - 0.05 * furrow)
+    return light
 
 
 def _inner(area: np.ndarray, size: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The person's outline on the canvas, from a coarse mask to one that follows the picture's edges."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from scipy import sparse
@@ -20,12 +22,14 @@ NEARBY = 10.0
 PLAIN = 3.0
 """A background that varies less than this (CIELAB) within the window is plain; twice as much, not at all."""
 DIFFERENT = 1.5
-"""What differs from a plain background by more than this many of its deviations speaks for the person."""
+"""What differs from a plain background by more than this many of its deviations speaks for the person. What
+differs less speaks against it where the person looks otherwise: a white shirt may have the wall's colour."""
 NOISE = 0.5
 """Added to the deviation: what the picture's compression makes of an even colour."""
-BY_DIFFERENCE = (-0.25, 3.0)
-"""Least and most that the difference from a plain background counts (log odds). Little against the person: a
-white shirt may have the wall's colour."""
+BY_DIFFERENCE = 3.0
+"""Most that the difference from a plain background counts, for or against (log odds)."""
+FAR = 3.0
+"""Beyond this many deviations a colour is as unlike as can be."""
 BY_COLOUR = 1.5
 """How much GrabCut's answer counts where the background is not plain (log odds, for or against)."""
 ROUNDS = 1
@@ -95,32 +99,53 @@ def _cut(picture: np.ndarray, likely: np.ndarray) -> np.ndarray:
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     coarse = np.clip(likely, 1 - SUREST, SUREST)
     odds = np.log(coarse / (1 - coarse))
-    difference, plain = _from_background(lab, outside)
-    odds += plain * np.clip(difference - DIFFERENT, *BY_DIFFERENCE)
+    ground = _differences(lab, outside)
+    plain = np.clip(2 - ground.deviation / PLAIN, 0, 1) * ground.known
+    odds += plain * _by_difference(ground, _differences(lab, inside))
     if plain[band].mean() < SUREST:
         odds += (1 - plain) * BY_COLOUR * np.where(_grabcut(picture, likely, inside, outside), 1, -1)
     share = _smooth(1 / (1 + np.exp(-odds)), lab, inside, outside)
     return (share > 0.5).astype(np.uint8)
 
 
-def _from_background(lab: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far each pixel differs from the background nearby, and how plain that is (0..1).
+@dataclass(frozen=True)
+class _Differences:
+    """How far each pixel differs from an area's colours nearby.
 
-    The difference is in standard deviations of the background within the window; a plain wall's light may
-    change over the picture.
+    Attributes:
+        known: bool (h, w), whether some of the area is within the window.
+        deviation: float32 (h, w), the standard deviation of the area's colours within the window (CIELAB).
+        distance: float32 (h, w), from their mean, in deviations.
     """
+
+    known: np.ndarray
+    deviation: np.ndarray
+    distance: np.ndarray
+
+
+def _differences(lab: np.ndarray, area: np.ndarray) -> _Differences:
+    """Return how far each pixel differs from the area nearby: a wall's light may change over the picture."""
 
     def nearby(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(values, (0, 0), NEARBY)
 
-    known = outside.astype(np.float32)
-    amount = nearby(known)
+    share = area.astype(np.float32)
+    amount = nearby(share)
     some = np.maximum(amount, 1e-6)
-    mean = nearby(lab * known[..., None]) / some[..., None]
-    spread = nearby((lab - mean) ** 2 * known[..., None]).sum(2) / some
-    deviation = np.sqrt(spread)
-    plain = np.clip(2 - deviation / PLAIN, 0, 1) * (amount > 1e-3)
-    return np.linalg.norm(lab - mean, axis=2) / (deviation + NOISE), plain
+    mean = nearby(lab * share[..., None]) / some[..., None]
+    deviation = np.sqrt(nearby((lab - mean) ** 2 * share[..., None]).sum(2) / some) + NOISE
+    return _Differences(amount > 1e-3, deviation, np.linalg.norm(lab - mean, axis=2) / deviation)
+
+
+def _by_difference(ground: _Differences, person: _Differences) -> np.ndarray:
+    """Return the log odds that a pixel is the person's rather than a plain background's."""
+    # How much likelier the colour is as one of the person's than as one of the background's, both normal.
+    ratio = (np.minimum(ground.distance, FAR) ** 2 - np.minimum(person.distance, FAR) ** 2) / 2
+    ratio -= np.log(person.deviation / ground.deviation)
+    alike = np.where(person.known, np.clip(ratio, -BY_DIFFERENCE, 0), 0)
+    return np.where(
+        ground.distance > DIFFERENT, np.minimum(ground.distance - DIFFERENT, BY_DIFFERENCE), alike
+    )
 
 
 def _grabcut(picture: np.ndarray, likely: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
