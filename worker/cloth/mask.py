@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from worker.cloth.hanger import without_hook
 from worker.errors import GarmentMaskError
 
 MAX_PIXELS = 1_500_000
@@ -77,7 +78,7 @@ def cut_out(image: np.ndarray) -> Cutout:
     # What is background now is known all around the garment, not only at the border: fit once more.
     outside = ~cv2.dilate(hard.astype(np.uint8), _disc(_pixels(lab, 0.012))).astype(bool)
     background = _fit_background(lab, outside if np.mean(outside) > 0.05 else border)
-    hard = _garment(lab, background, border)
+    hard = without_hook(_garment(lab, background, border))
 
     _require_whole_garment(hard)
     rgb_background = cv2.cvtColor(background, cv2.COLOR_LAB2RGB) * 255

@@ -149,7 +149,8 @@ class Scene:
                 models = self._learnt(shares, models, whole, skin)
             if round_ == _ROUNDS - 2:
                 places = self._dressed_from_the_root(places, shares)
-        return self._without_specks(self._without_strangers(shares))
+        # A trained network has seen more polo necks and straps than colours can tell, and more shaded skin.
+        return self._without_specks(self._without_strangers(shares) if self.seen is None else shares)
 
     def _without_strangers(self, shares: np.ndarray) -> np.ndarray:
         """Return the shares with what has neither hair's nor skin's colour given to the clothes.
