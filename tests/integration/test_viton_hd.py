@@ -12,16 +12,15 @@ from db import jobs
 from tasks import tryon
 from tests.support import viton_hd
 from tests.support.workers import WorkerProcess, ended
-from worker import local, weights
+from worker import local, stages, weights
 from worker.bundle import encode_png
 from worker.demo import garments, people
 from worker.errors import WeightsMissingError
 from worker.models import Models
-from worker.pipeline import selected, stage
+from worker.pipeline import StageInput, selected, stage
 from worker.request import TryonRequest
 from worker.storage import storage
 from worker.viton_hd.files import NAMES
-from worker.viton_hd.inputs import TryOnInput
 
 OPTIONS = TryonRequest(person_key="p", cloth_key="c", engine="viton_hd", seed=3).options()
 
@@ -92,24 +91,25 @@ def test_a_job_makes_the_picture_of_the_call_in_process(
     assert drawn.std() > 1
 
 
-def test_the_seed_decides_and_the_batch_does_not(in_process):
+def test_the_seed_decides_and_the_batch_does_not(own_weights, in_process):
     bundles, models = in_process
-    pose, parse, cloth = (bundles[name] for name in ("pose", "parse", "cloth"))
-    from worker.frame import FILL, Frame
-    from worker.imaging import decode_input
-    from worker.pose.formats import from_openpose_json
 
-    canvas = Frame(**pose["frame.json"]).to_canvas(decode_input(people.astronaut(), name="p"), fill=FILL)
-    body = from_openpose_json(pose["pose.json"]).body
-    maps = canvas, body, parse["parse.png"], pose["pose.png"], cloth["cloth.png"], cloth["mask.png"]
-    items = [TryOnInput.of_person(*maps, seed=seed) for seed in (3, 4)]
+    def given(seed):
+        return StageInput(
+            sources={"person": people.astronaut()},
+            names={"person": "p", "cloth": "c"},
+            artifacts=bundles,
+            options=selected(stage("generate"), OPTIONS | {"seed": seed}),
+            models=models,
+        )
+
     models.cascade.batch = 2
-    together = models.cascade(items)
+    together = [made["result.png"] for made in stages.generate_batch([given(3), given(4)])]
     models.cascade.batch = 1
-    alone = models.cascade(items[1:])
+    alone = stages.generate(given(4))["result.png"]
 
-    assert np.abs(together[1].image.astype(int) - alone[0].image).max() <= 1  # of 255, and truncated
-    assert (together[0].image != together[1].image).any()
+    assert np.abs(together[1].astype(int) - alone).max() <= 1  # of 255, and truncated
+    assert (together[0] != together[1]).any()
 
 
 def test_without_weights_the_error_names_the_command(servers, models_dir, monkeypatch):
