@@ -1,6 +1,5 @@
 """Workers are killed at every point of a job, the broker forgets, the database restarts: no job is lost."""
 
-import hashlib
 import itertools
 from io import BytesIO
 
@@ -16,13 +15,11 @@ from db import jobs
 from tasks import tryon
 from tests.support import quick
 from tests.support.app import POINTS
-from tests.support.inputs import put
+from tests.support.inputs import put, submit_drawable
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, ended
-from worker import pipeline
 from worker.app import app
 from worker.bundle import pack
-from worker.request import TryonRequest
 from worker.storage import storage
 from worker.viton_hd.files import NAMES
 from worker.weights import catalogue
@@ -94,8 +91,11 @@ def test_a_kill_in_a_batch_loses_none_of_its_jobs(request, start, tmp_path):
     contents = {}
     for number in range(3):
         job_id = f"job-{number}"
-        keys, contents[job_id] = put(request, suffix=f"-{number}")
-        ready_to_generate(job_id, keys, contents[job_id])
+        (person_key, cloth_key), (person, cloth) = put(request, suffix=f"-{number}")
+        read = {"pose": person, "cloth": cloth, "parse": person}
+        made = {stage: pack(quick.mark(stage, data)) for stage, data in read.items()}
+        submit_drawable(job_id, made, person_key=person_key, cloth_key=cloth_key, engine="viton_hd")
+        contents[job_id] = person, cloth
     tokens = tmp_path / "kills"
     tokens.write_text("x")
     start(
@@ -110,17 +110,6 @@ def test_a_kill_in_a_batch_loses_none_of_its_jobs(request, start, tmp_path):
         assert record["stages"][-1]["attempt"] == 2
     assert tokens.read_text() == ""
     assert quick.batches() == [3], "those of a batch that died are drawn alone"
-
-
-def ready_to_generate(job_id, keys, contents):
-    """Write a job of the engine viton_hd whose stages before the last have succeeded."""
-    options = TryonRequest(person_key=keys[0], cloth_key=keys[1], engine="viton_hd").options()
-    jobs.submit(job_id, person_key=keys[0], cloth_key=keys[1], options=options, stages=pipeline.specs())
-    for stage, read in zip(STAGES, (*contents, contents[0]), strict=False):
-        key = f"artifacts/{stage}/{hashlib.sha256(read).hexdigest()}"
-        storage().put_artifact(key, pack(quick.mark(stage, read)))
-        held = jobs.claim(job_id, stage, worker="before", lease_s=30)
-        jobs.finish(held, artifact_key=key, run_ms=1, cache_hit=False)
 
 
 def test_a_job_that_kills_its_worker_every_time_fails_alone(request, start, tmp_path):
