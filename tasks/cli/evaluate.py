@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Column, Table
 
 from config.settings import settings
@@ -13,6 +14,7 @@ from config.settings import settings
 if TYPE_CHECKING:
     import numpy as np
 
+err = Console(stderr=True)
 app = typer.Typer(help="Measure the maps against published ground truth.", no_args_is_help=True)
 
 Samples = Annotated[
@@ -108,36 +110,44 @@ def tryon(
     ] = False,
     self_swap: Annotated[bool, typer.Option(help="Also each person in their own garment again.")] = True,
     as_json: Json = False,
-    sheet: Sheet = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Write contact sheets into this folder, as PNG pages."),
+    ] = None,
 ) -> None:
     """Whole try-ons: what succeeds, what is refused, colours, pixels outside, likeness, time and memory."""
-    from worker.evaluation import self_swap as swapping
     from worker.evaluation import tryon as evaluation
+    from worker.evaluation.report import Report
     from worker.models import Models
 
     models = Models(settings().models_dir)
-    garments = evaluation.garments(samples, models)
-    people = evaluation.people(samples, models)
-    sets = {"VITON-HD": (people, evaluation.every)}
-    if ccp and street:
-        walkers = evaluation.street(ccp, models, street)
-        sets["street"] = (walkers, evaluation.every if every else evaluation.by_turns)
-    tables: dict[str, dict[str, Any]] = {"try-ons": {}}
-    for title, (wearers, paired) in sets.items():
-        tried = evaluation.measure(paired(wearers, garments), models)
-        tables["try-ons"][title] = evaluation.table(tried)
-        if sheet:
-            save(evaluation.contact_sheet(tried), sheet.with_stem(f"{sheet.stem}-{title.lower()}"))
-    if self_swap:
-        swapped = list(swapping.swaps([one for wearers, _ in sets.values() for one in wearers], models))
-        tables["self-swap"] = swapping.table(swapped)
-        if sheet:
-            save(swapping.contact_sheet(swapped), sheet.with_stem(f"{sheet.stem}-self-swap"))
+    report = Report(models, sheet)
+    walkers = evaluation.street(ccp, street) if ccp and street else []
+    with Progress(console=err) as progress:
+        garments = [
+            evaluation.garment(path.stem, path.read_bytes(), models)
+            for path in progress.track(evaluation.garments(samples), description="garments")
+        ]
+        # One person after the other, so that no more than one is held.
+        for title, paths in (("VITON-HD", evaluation.people(samples)), ("street", walkers)):
+            for number, path in enumerate(progress.track(paths, description=title)):
+                person = evaluation.person(path, models)
+                one_each = title == "street" and not every
+                report.try_on(title, person, [garments[number % len(garments)]] if one_each else garments)
+                if self_swap:
+                    report.swap(person)
+    for page in report.close():
+        err.print(f"written: {page}")
+    tables = report.tables()
     if as_json:
         print(json.dumps(tables))
-    else:
-        for title, rows in tables.items():
-            show(rows, as_json, title)
+        return
+    # Many measures of few sets: one row for each measure is easier to read.
+    sets = tables.pop("try-ons")
+    measures = dict.fromkeys(name for row in sets.values() for name in row)
+    show({name: {of: row.get(name, "") for of, row in sets.items()} for name in measures}, as_json, "try-ons")
+    for title, rows in tables.items():
+        show(rows, as_json, title)
 
 
 def show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:
@@ -158,4 +168,4 @@ def save(picture: "np.ndarray", path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
-    Console(stderr=True).print(f"written: {path}")
+    err.print(f"written: {path}")

@@ -1,15 +1,23 @@
 """The measures of whole try-ons, on small pictures, and the floors that they keep on real samples."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from config.settings import settings
 from tests.support.samples import VITON, needs_samples
-from worker.errors import PoseError, SynthesisError, TryonError
+from worker.cloth import landmarks
+from worker.errors import InputValidationError, PoseError, TryonError
 from worker.evaluation import self_swap, similarity, tryon
-from worker.evaluation.tryon import Photograph, Tried
+from worker.evaluation.colour import ColourDistance
+from worker.evaluation.flatten import Flat
+from worker.evaluation.pages import CELL, ROWS, Pages, cell
+from worker.evaluation.self_swap import BOX, ENGINE, SHOULDERS, Swap
+from worker.evaluation.tryon import Measured, Photograph
 from worker.frame import HEIGHT, WIDTH, Frame
-from worker.maps import Body25, Part, Pose
+from worker.maps import Body25, Pose
 from worker.models import Models
 
 PLAIN = np.full((64, 48, 3), 120, np.uint8)
@@ -20,35 +28,52 @@ def photograph(name: str = "p", error: TryonError | None = None) -> Photograph:
     return Photograph(name, b"", {}, error, 1.0)
 
 
-def tried(
-    colour: float = 2.0, score: float = 0.9, outside: int = 0, error: TryonError | None = None
-) -> Tried:
-    details = {"checks": {"colour": {"value": colour, "score": 1.0}}, "score": score, "warnings": []}
-    made = {} if error else {"details.json": details}
-    return Tried(photograph(), photograph("g"), None if error else PLAIN, made, error, outside, 0.5, 700.0)
+def measured(
+    median: float = 2.0, score: float = 0.9, outside: int = 0, error: str | None = None, name: str = "p + g"
+) -> Measured:
+    colour = ColourDistance(median, 2 * median)
+    return Measured(name, error, outside, 0.5, 700.0, None if error else colour, score, ("hm",))
 
 
 def test_a_table_counts_what_succeeds_and_what_is_refused() -> None:
     row = tryon.table(
         [
-            tried(1.0),
-            tried(9.0, 0.4, outside=3),
-            tried(error=PoseError("no")),
-            tried(error=PoseError("no")),
-            tried(error=SynthesisError("no")),
+            measured(1.0),
+            measured(9.0, 0.4, outside=3),
+            measured(error="PoseError"),
+            measured(error="PoseError"),
+            measured(error="SynthesisError"),
         ]
     )
     assert row["pictures"] == 5
     assert row["succeeded"] == 0.4
     assert row["refused"] == "PoseError 2, SynthesisError 1"
-    assert (row["colour"], row["colour_worst"]) == (5.0, 9.0)
+    assert (row["colour"], row["colour_worst"], row["colour_p90"]) == (5.0, 9.0, 10.0)
     assert (row["score"], row["score_worst"]) == (0.65, 0.4)
-    assert (row["outside"], row["peak_mib"]) == (3, 700)
+    assert (row["outside"], row["unseen"], row["peak_mib"]) == (3, 0, 700)
 
 
 def test_a_table_of_refusals_alone_has_no_measures() -> None:
-    row = tryon.table([tried(error=PoseError("no"))])
+    row = tryon.table([measured(error="PoseError")])
     assert row == {"pictures": 1, "succeeded": 0.0, "refused": "PoseError 1"}
+
+
+def test_a_garment_that_is_not_seen_counts_as_unseen_and_not_as_right() -> None:
+    unseen = Measured("p + g", None, colour=None, score=1.0)
+    row = tryon.table([measured(3.0), unseen])
+    assert (row["colour"], row["unseen"]) == (3.0, 1)
+    assert tryon.worst([unseen])["p + g"]["colour"] == 100.0
+
+
+def test_the_worst_come_first_and_refusals_are_not_among_them() -> None:
+    some = [
+        measured(1.0, 1.0, name="good"),
+        measured(8.0, 1.0, name="off colour"),
+        measured(1.0, 0.2, name="bad"),
+        measured(error="PoseError", name="refused"),
+    ]
+    assert list(tryon.worst(some, 2)) == ["bad", "off colour"]
+    assert tryon.worst(some)["bad"] == {"score": 0.2, "colour": 1.0, "warnings": "hm"}
 
 
 def test_what_was_refused_before_is_not_drawn() -> None:
@@ -57,11 +82,19 @@ def test_what_was_refused_before_is_not_drawn() -> None:
     assert (found.result, found.error) == (None, error)
 
 
-def test_garments_go_by_turns_or_all_of_them() -> None:
-    people, garments = [photograph(c) for c in "abc"], [photograph(c) for c in "xy"]
-    turns = [(p.name, g.name) for p, g in tryon.by_turns(people, garments)]
-    assert turns == [("a", "x"), ("b", "y"), ("c", "x")]
-    assert len(list(tryon.every(people, garments))) == 6
+def test_the_street_is_walked_evenly_and_always_the_same(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        (tmp_path / "photos" / f"{number:04}.jpg").touch()
+    assert [path.stem for path in tryon.street(tmp_path, 4)] == ["0000", "0003", "0006", "0009"]
+    assert len(tryon.street(tmp_path, 5)) == 5
+    assert len(tryon.street(tmp_path, 99)) == 12
+    assert tryon.street(tmp_path, 0) == []
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputValidationError, match="holds no"):
+        tryon.garments(tmp_path)
 
 
 @pytest.mark.parametrize("size", [(300, 225), (1024, 768), (2048, 1536)])
@@ -110,56 +143,93 @@ def test_gmsd_is_as_published() -> None:
     assert similarity.gmsd(step, PLAIN, inner) == pytest.approx(similar[2:-2].std(), abs=1e-3)
 
 
-def test_a_flattened_garment_keeps_its_colours_on_light_grey_and_the_seed_decides() -> None:
-    canvas = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
-    own = np.zeros((HEIGHT, WIDTH), bool)
-    own[300:700, 250:500] = True
-    canvas[own] = (200, 60, 60)
-    flat, alpha = self_swap.flattened(canvas, own, np.random.default_rng(3))
-    assert (flat[alpha == 0] == 246).all()
-    core = alpha > 0.99
-    assert core.mean() > 0.2
-    assert np.abs(flat[core].astype(int) - (200, 60, 60)).max() <= 2
-    again, _ = self_swap.flattened(canvas, own, np.random.default_rng(3))
-    other, _ = self_swap.flattened(canvas, own, np.random.default_rng(4))
-    assert np.array_equal(flat, again)
-    assert not np.array_equal(flat, other)
+def test_the_overlay_by_the_shoulders_meets_them() -> None:
+    body, hand = np.zeros((25, 3), np.float32), np.zeros((21, 3), np.float32)
+    body[Body25.R_SHOULDER], body[Body25.L_SHOULDER] = (300, 220, 1), (420, 180, 1)
+    points = {name: np.zeros(2, np.float32) for name in landmarks.NAMES}
+    points |= {"r_shoulder": np.array([200.0, 300.0]), "l_shoulder": np.array([500.0, 310.0])}
+    marks = landmarks.GarmentLandmarks(points, dict.fromkeys(points, 1.0), "short")
+    # On the garment's canvas the picture lies at half its size, moved by (30, 40).
+    matrix = self_swap.by_shoulders(marks, Frame(0.5, 30, 40, 1536, 2048), Pose(body, hand, hand))
+    for name, joint in (("r_shoulder", Body25.R_SHOULDER), ("l_shoulder", Body25.L_SHOULDER)):
+        there = matrix @ [*((points[name] - (30, 40)) / 0.5), 1]
+        assert there == pytest.approx(body[joint, :2])
+    # Nothing is stretched.
+    assert np.linalg.norm(matrix[:, 0]) == pytest.approx(np.linalg.norm(matrix[:, 1]))
 
 
-def test_the_overlay_fills_its_box() -> None:
+def test_the_overlay_in_a_box_fills_it() -> None:
+    alpha, place = np.zeros((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), bool)
+    alpha[100:300, 100:200], place[400:900, 300:500] = 1, True
+    flat = Flat(np.full((HEIGHT, WIDTH, 3), 200, np.uint8), alpha, place)
     canvas = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    flat = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
-    alpha[100:300, 100:200] = 1
-    rows, columns = np.nonzero(self_swap.overlaid(canvas, flat, alpha, (300, 400, 500, 900))[..., 0] > 100)
+    drawn = self_swap.overlaid(canvas, flat, self_swap.into_box(alpha > 0.5, place))
+    rows, columns = np.nonzero(drawn[..., 0] > 100)
     assert (columns.min(), rows.min()) == pytest.approx((300, 400), abs=2)
     assert (columns.max(), rows.max()) == pytest.approx((499, 899), abs=2)
 
 
-def test_the_torso_is_a_box_about_shoulders_and_hips() -> None:
-    body, hand = np.zeros((25, 3), np.float32), np.zeros((21, 3), np.float32)
-    for joint, place in ((Body25.R_SHOULDER, (300, 200)), (Body25.L_SHOULDER, (400, 200))):
-        body[joint] = (*place, 1)
-    for joint, place in ((Body25.R_HIP, (320, 400)), (Body25.L_HIP, (380, 410))):
-        body[joint] = (*place, 1)
-    assert self_swap.torso(Pose(body, hand, hand)) == (280, 180, 420, 410)
+def test_the_swaps_table_has_the_mean_and_who_was_left_out_says_why() -> None:
+    def swapped(name: str, value: float) -> Swap:
+        scores = {"ssim": value, "gmsd": value / 2}
+        return Swap(name, dict.fromkeys((ENGINE, SHOULDERS, BOX), scores), None)
+
+    found = [swapped("a", 0.4), Swap("b", {}, "turned from the camera"), swapped("c", 0.6)]
+    table = self_swap.table(found)
+    assert list(table) == ["mean of 2", "a", "c"]
+    assert table["mean of 2"]["ssim engine"] == 0.5
+    assert table["c"]["gmsd overlay in old box"] == 0.3
+    assert self_swap.left_out(found) == {"b": {"why": "turned from the camera"}}
+    assert self_swap.table([found[1]]) == {}
 
 
-def test_what_is_worn_is_the_largest_piece() -> None:
-    parse = np.zeros((40, 40), np.uint8)
-    parse[2:5, 2:5] = Part.UPPER_CLOTHES
-    parse[10:30, 10:30] = Part.UPPER_CLOTHES
-    parse[30:38, 10:30] = Part.PANTS
-    own = self_swap.worn(parse)
-    assert own.sum() == 400
-    assert own[15, 15]
+def test_who_was_refused_before_is_left_out_of_the_swaps() -> None:
+    swapped, panels = self_swap.swap(photograph(error=PoseError("no")), None, 0)  # type: ignore[arg-type]
+    assert (swapped.refused, panels) == ("PoseError", [])
+
+
+def test_pages_are_written_when_they_are_full_and_what_belongs_together_stays_so(tmp_path: Path) -> None:
+    pages = Pages(tmp_path / "sheets", "swaps", together=3, columns=3)
+    wide = np.zeros((20, 80, 3), np.uint8)
+    for number in range(ROWS + 1):
+        pages.add([(str(number), wide)] * (3 if number else 1))
+    assert len(pages.written) == 1
+    pages.close()
+    pages.close()
+    assert [path.name for path in pages.written] == ["swaps-1.png", "swaps-2.png"]
+    full, last = (np.asarray(Image.open(path)) for path in pages.written)
+    assert full.shape[1] == last.shape[1]
+    assert full.shape[0] > 3 * last.shape[0]
+
+
+def test_a_cell_shows_a_picture_whole_on_white() -> None:
+    shown = cell(np.zeros((50, 400, 3), np.uint8))
+    assert shown.shape == (CELL[1], CELL[0], 3)
+    rows, columns = np.nonzero(shown[..., 0] == 0)
+    assert np.ptp(columns) + 1 == CELL[0]
+    assert np.ptp(rows) + 1 == pytest.approx(CELL[0] / 8, abs=1)
 
 
 @needs_samples
 def test_try_ons_keep_their_floor() -> None:
     models = Models(settings().models_dir)
-    people, garments = tryon.people(VITON, models), tryon.garments(VITON, models)
-    row = tryon.table(tryon.measure(tryon.by_turns(people, garments), models))
+    garments = [tryon.garment(path.stem, path.read_bytes(), models) for path in tryon.garments(VITON)]
+    rows = []
+    for number, path in enumerate(tryon.people(VITON)):
+        tried = tryon.try_on(tryon.person(path, models), garments[number], models)
+        rows.append(tryon.measure(tried, models))
+    row = tryon.table(rows)
     assert row["succeeded"] == 1
-    assert row["outside"] == 0
+    assert row["outside"] == row["unseen"] == 0
     assert row["colour"] < 6
+
+
+@needs_samples
+def test_a_garment_put_on_again_is_more_like_the_photograph_than_a_naive_overlay() -> None:
+    models = Models(settings().models_dir)
+    swapped, panels = self_swap.swap(tryon.person(VITON / "image" / "07573_00.jpg", models), models, 2)
+    assert swapped.refused is None
+    assert len(panels) == 5
+    for naive in (SHOULDERS, BOX):
+        assert swapped.scores[ENGINE]["ssim"] > swapped.scores[naive]["ssim"]
+        assert swapped.scores[ENGINE]["gmsd"] < swapped.scores[naive]["gmsd"]

@@ -1,28 +1,25 @@
-"""A try-on whose right answer is known: what a person wears, flattened, and put on the same person again."""
+"""A try-on whose right answer is known: what a person wears, laid flat, and put on the same person again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from worker.cloth.garment import BACKGROUND
-from worker.demo.sheet import sheet
+from worker.cloth.landmarks import GarmentLandmarks
+from worker.evaluation.flatten import Flat, UnsuitedError, flatten, worn
 from worker.evaluation.similarity import gmsd, ssim
 from worker.evaluation.tryon import Photograph, garment, try_on
 from worker.frame import FILL, HEIGHT, WIDTH, Frame
-from worker.geometric.warp import ThinPlateSpline, sampling_map
 from worker.imaging import encode
 from worker.maps import Body25 as J
-from worker.maps import Part, Pose
+from worker.maps import Pose
 from worker.models import Models
 from worker.pose.formats import from_openpose_json
 
-_LEAST = 0.05  # an upper garment that covers less of the canvas is not tried
-_BENT = 0.03  # the random warp's standard deviation at its control points, in units of the canvas's width
-_TURNED = 4.0  # degrees, the same for its rotation
-_RIM = 9  # how far beyond the garment pictures are compared, as a square's size
+ENGINE, SHOULDERS, BOX = "engine", "overlay by shoulders", "overlay in old box"
+"""What is compared: the engine, and two naive try-ons that move, turn and scale the picture as a whole."""
 
 
 @dataclass(frozen=True)
@@ -30,145 +27,123 @@ class Swap:
     """One person in their own garment.
 
     Attributes:
-        person: the photograph.
-        flat: the garment's picture that was made of it, RGB uint8 (1024, 768, 3).
-        pictures: `truth`, `ours`, and the baselines -> RGB uint8 (1024, 768, 3), on the canvas.
-        region: bool (1024, 768), where they are compared: the garment and a rim.
-        error: the name of the error when it was refused; then there is no `ours`.
+        name: the person's.
+        scores: ENGINE, SHOULDERS and BOX -> `ssim` and `gmsd`, where the photograph shows the garment and the
+            picture of it has what is seen there. Empty when it was refused.
+        refused: what made the garment unsuited, or the error's name; None when it was not refused.
     """
 
-    person: Photograph
-    flat: np.ndarray
-    pictures: dict[str, np.ndarray]
-    region: np.ndarray
-    error: str | None
+    name: str
+    scores: dict[str, dict[str, float]]
+    refused: str | None
 
 
-def swaps(people: Sequence[Photograph], models: Models, seed: int = 0) -> Iterator[Swap]:
-    """Yield each person whose upper garment is seen, in it again; people who were refused are left out."""
-    for number, person in enumerate(people):
-        if person.error is None and worn(person.bundles["parse"]["parse.png"]).mean() >= _LEAST:
-            yield swap(person, models, seed + number)
+def swap(person: Photograph, models: Models, seed: int) -> tuple[Swap, list[tuple[str, np.ndarray]]]:
+    """Return a person's own upper garment, laid flat at random, on that person again.
 
-
-def swap(person: Photograph, models: Models, seed: int) -> Swap:
-    """Return a person's own upper garment, flattened by a random warp, on that person again."""
-    posed = person.bundles["pose"]
-    frame = Frame(**posed["frame.json"])
+    What of the old garment a try-on leaves uncovered is blanked, so that nobody is right by leaving things
+    as they are. Returned are the scores and titled pictures, RGB uint8 (1024, 768, 3): the photograph, the
+    garment laid flat, the engine's and the naive try-ons; as far as it came.
+    """
+    if person.error is not None:
+        return Swap(person.name, {}, person.error.name), []
+    frame = Frame(**person.bundles["pose"]["frame.json"])
     canvas = frame.to_canvas(person.pixels, fill=FILL)
-    own = worn(person.bundles["parse"]["parse.png"])
-    flat, mask = flattened(canvas, own, np.random.default_rng(seed))
-    box = torso(from_openpose_json(posed["pose.json"]))
-    rows, columns = np.nonzero(own)
-    own_box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
-    # On the photograph itself an overlay would be right wherever it misses: the truth would show beside it.
-    emptied = np.where(own[..., None], np.uint8(FILL), canvas)
+    pose = from_openpose_json(person.bundles["pose"]["pose.json"])
+    parse = person.bundles["parse"]["parse.png"]
+    try:
+        flat = flatten(canvas, pose, parse, np.random.default_rng(seed))
+    except UnsuitedError as reason:
+        return Swap(person.name, {}, str(reason)), []
+    panels = [(person.name, canvas), ("laid flat", flat.image)]
+    product = garment(f"{person.name} laid flat", encode(flat.image, "png")[0], models)
+    made = try_on(person, product, models)
+    if made.result is None:
+        return Swap(person.name, {}, made.error.name if made.error else None), panels
+
+    own = worn(parse)
+    # As unlike the garment as can be: what is missing must not be right by chance.
+    blank = np.uint8(255 if np.median(canvas[own]) < 128 else 0)
+    emptied = np.where(own[..., None], blank, canvas)
+    left = own & (made.made["region.png"] == 0)
+    cut = product.bundles["cloth"]
+    marks = GarmentLandmarks.from_record(cut["landmarks.json"])
     pictures = {
-        "truth": canvas,
-        "overlay on the torso": overlaid(emptied, flat, mask, box),
-        "overlay on the old garment": overlaid(emptied, flat, mask, own_box),
+        ENGINE: np.where(left[..., None], blank, frame.to_canvas(made.result, fill=FILL)),
+        SHOULDERS: overlaid(emptied, flat, by_shoulders(marks, Frame(**cut["frame.json"]), pose)),
+        BOX: overlaid(emptied, flat, into_box(flat.alpha > 0.5, own)),
     }
-    made = try_on(person, garment(f"{person.name} flattened", encode(flat, "png")[0], models), models)
-    if made.result is not None:
-        pictures["ours"] = frame.to_canvas(made.result, fill=FILL)
-    region = cv2.dilate(own.astype(np.uint8), np.ones((_RIM, _RIM), np.uint8)) > 0
-    return Swap(person, flat, pictures, region, made.error.name if made.error else None)
+    region = own & flat.used
+    scores = {
+        name: {"ssim": ssim(picture, canvas, region), "gmsd": gmsd(picture, canvas, region)}
+        for name, picture in pictures.items()
+    }
+    titled = [(f"{name}: {scores[name]['ssim']:.2f}", picture) for name, picture in pictures.items()]
+    return Swap(person.name, scores, None), panels + titled
 
 
-def worn(parse: np.ndarray) -> np.ndarray:
-    """Return the largest piece of upper garment in CIHP labels, uint8 (h, w): bool (h, w)."""
-    area = np.isin(parse, (Part.UPPER_CLOTHES, Part.COAT))
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8))
-    if len(stats) < 2:
-        return area
-    return np.asarray(pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
-
-
-def flattened(canvas: np.ndarray, own: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a garment cut out of a picture and bent by a random smooth warp, on light grey.
+def by_shoulders(marks: GarmentLandmarks, placed: Frame, pose: Pose) -> np.ndarray:
+    """Return the similarity that lays a garment's shoulder tips on a person's shoulders, float64 (2, 3).
 
     Args:
-        canvas: RGB uint8 (1024, 768, 3).
-        own: bool (1024, 768), the garment in it.
-        rng: draws the warp: a thin-plate spline over 4x4 points, moved at random, and a small turn.
-
-    Returns the picture, RGB uint8 (1024, 768, 3), and the garment's alpha in it, float32 0..1.
+        marks: where the garment's shoulders are on its canvas.
+        placed: where its picture lies there.
+        pose: the person's joints.
     """
-    rows, columns = np.nonzero(own)
-    low, high = np.array([columns.min(), rows.min()], float), np.array([columns.max(), rows.max()], float)
-    grid = np.stack(np.meshgrid(*(np.linspace(a, b, 4) for a, b in zip(low, high, strict=True))), -1)
-    there = grid.reshape(-1, 2)
-    angle = np.deg2rad(rng.normal(0, _TURNED))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = (low + high) / 2
-    scale = 0.9 * min(WIDTH / (high - low)[0], HEIGHT / (high - low)[1])
-    here = (there - middle) @ turn.T * scale + np.array([WIDTH, HEIGHT]) / 2
-    here += rng.normal(0, _BENT * WIDTH / 3, here.shape)
-    positions = sampling_map(ThinPlateSpline(here, there, slack=1e-3), (0, 0, WIDTH, HEIGHT))
-    px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
-    # Drawn in by a little, so that no skin or wall comes along.
-    inner = cv2.erode(own.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-    alpha = cv2.remap(cv2.GaussianBlur(inner, (0, 0), 0.8), px, py, cv2.INTER_LINEAR)
-    colour = cv2.remap(canvas, px, py, cv2.INTER_CUBIC).astype(np.float32)
-    flat = alpha[..., None] * colour + (1 - alpha[..., None]) * BACKGROUND
-    return np.clip(np.round(flat), 0, 255).astype(np.uint8), alpha
+    right, left = (placed.points_to_photo(marks.points[f"{side}_shoulder"]) for side in ("r", "l"))
+    there = pose.xy(J.R_SHOULDER).astype(float), pose.xy(J.L_SHOULDER).astype(float)
+    # As complex numbers a similarity is one product and one sum.
+    a, b, c, d = (complex(*point) for point in (right, left, *there))
+    turn = (d - c) / (b - a)
+    move = c - turn * a
+    return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
 
 
-def torso(pose: Pose) -> tuple[int, int, int, int]:
-    """Return the box about shoulders and hips (x0, y0, x1, y1), a fifth wider than the joints."""
-    shoulders = [pose.xy(joint) for joint in (J.R_SHOULDER, J.L_SHOULDER) if pose.seen(joint)]
-    hips = [pose.xy(joint) for joint in (J.R_HIP, J.L_HIP, J.MID_HIP) if pose.seen(joint)]
-    points = np.array([*shoulders, *hips], float)
-    low, high = points.min(0), points.max(0)
-    wider = 0.2 * (high - low)[0]
-    return int(low[0] - wider), int(low[1] - wider), int(high[0] + wider), int(high[1])
+def into_box(area: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return the scaling that fits an area's bounding box, bool (h, w), to another's, float64 (2, 3)."""
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = (_box(one) for one in (area, place))
+    across, down = (u1 - u0) / (x1 - x0), (v1 - v0) / (y1 - y0)
+    return np.array([[across, 0, u0 - across * x0], [0, down, v0 - down * y0]])
 
 
-def overlaid(
-    canvas: np.ndarray, flat: np.ndarray, alpha: np.ndarray, box: tuple[int, int, int, int]
-) -> np.ndarray:
-    """Return the naive try-on: the garment's picture, cropped to its alpha, scaled to a box and pasted."""
-    rows, columns = np.nonzero(alpha > 0.5)
-    crop = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-    x0, y0, x1, y1 = box
-    size = max(x1 - x0, 2), max(y1 - y0, 2)
-    matrix = np.array(
-        [[size[0] / flat[crop].shape[1], 0, x0], [0, size[1] / flat[crop].shape[0], y0]], np.float64
+def overlaid(canvas: np.ndarray, flat: Flat, matrix: np.ndarray) -> np.ndarray:
+    """Return a naive try-on: the garment's picture, moved as a whole and pasted, RGB uint8 (1024, 768, 3)."""
+    colour, alpha = (
+        cv2.warpAffine(plane, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
+        for plane in (flat.image, flat.alpha)
     )
-    colour = cv2.warpAffine(flat[crop], matrix, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
-    share = cv2.warpAffine(np.ascontiguousarray(alpha[crop]), matrix, (WIDTH, HEIGHT))[..., None]
-    mixed = share * colour + (1 - share) * canvas
-    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    share = alpha[..., None]
+    return np.clip(np.round(share * colour + (1 - share) * canvas), 0, 255).astype(np.uint8)
 
 
 def table(found: Sequence[Swap]) -> dict[str, dict[str, Any]]:
-    """Return mean SSIM and GMSD against the photograph within the region: ours and the baselines."""
-    done = [one for one in found if one.error is None]
-    rows: dict[str, dict[str, Any]] = {}
-    for name in ("ours", "overlay on the torso", "overlay on the old garment"):
-        if not done:
-            break
-        likeness = [ssim(one.pictures[name], one.pictures["truth"], one.region) for one in done]
-        deviation = [gmsd(one.pictures[name], one.pictures["truth"], one.region) for one in done]
-        rows[name] = {
-            "pictures": len(done),
-            "ssim": round(float(np.mean(likeness)), 4),
-            "ssim_worst": round(min(likeness), 4),
-            "gmsd": round(float(np.mean(deviation)), 4),
-            "gmsd_worst": round(max(deviation), 4),
+    """Return SSIM and GMSD of engine and overlays: their means, and each person's."""
+    done = {one.name: one.scores for one in found if one.refused is None}
+    means = {
+        name: {
+            measure: float(np.mean([scores[name][measure] for scores in done.values()]))
+            for measure in ("ssim", "gmsd")
         }
-    rows["refused"] = {"pictures": len(found) - len(done)}
-    return rows
+        for name in (ENGINE, SHOULDERS, BOX)
+        if done
+    }
+    rows = {f"mean of {len(done)}": means} if done else {}
+    return {name: _row(scores) for name, scores in {**rows, **done}.items()}
 
 
-def contact_sheet(found: Sequence[Swap]) -> np.ndarray:
-    """Return each person's photograph, flattened garment, try-on and overlays, RGB uint8."""
-    panels = []
-    for one in found:
-        panels.append((one.person.name, one.pictures["truth"]))
-        panels.append(("flattened" + (f": {one.error}" if one.error else ""), one.flat))
-        panels += [
-            (name, one.pictures.get(name, one.flat))
-            for name in ("ours", "overlay on the torso", "overlay on the old garment")
-        ]
-    return sheet(panels, columns=5)
+def left_out(found: Sequence[Swap]) -> dict[str, dict[str, Any]]:
+    """Return why the others have no figures, by name."""
+    return {one.name: {"why": one.refused} for one in found if one.refused is not None}
+
+
+def _row(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {
+        f"{measure} {name}": round(scores[name][measure], 3)
+        for measure in ("ssim", "gmsd")
+        for name in (ENGINE, SHOULDERS, BOX)
+    }
+
+
+def _box(area: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(area)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1

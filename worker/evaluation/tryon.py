@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,13 @@ import numpy as np
 
 from worker import pipeline
 from worker.bundle import Bundle
-from worker.demo.sheet import sheet
 from worker.errors import InputValidationError, TryonError
+from worker.evaluation.colour import ColourDistance, chart, colour_distance
 from worker.evaluation.memory import peak_mib, reset_peak
-from worker.frame import Frame
+from worker.frame import FILL, Frame
 from worker.imaging import decode_input
 from worker.models import Models
 from worker.request import TryonRequest
-
-STREET = 30
-"""How many street photographs are tried: every STREET-th by name, so that the list is always the same."""
 
 
 @dataclass
@@ -72,19 +69,43 @@ class Tried:
     peak_mib: float
 
 
-def people(folder: Path, models: Models) -> list[Photograph]:
-    """Return the people of a folder laid out as VITON-HD's test set, posed and parsed."""
-    return [person(path, models) for path in _pictures(folder / "image")]
+@dataclass(frozen=True)
+class Measured:
+    """What a table needs of one try-on.
+
+    Attributes:
+        name: the person's and the garment's.
+        error: the name of the error that it was refused with, or None; then the others say nothing.
+        outside, seconds, peak_mib: as in Tried.
+        colour: how far the colours are from the garment's picture, or None where it is not seen at all.
+        score: the verdict's.
+        warnings: the verdict's.
+    """
+
+    name: str
+    error: str | None
+    outside: int = 0
+    seconds: float = 0.0
+    peak_mib: float = 0.0
+    colour: ColourDistance | None = None
+    score: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
-def garments(folder: Path, models: Models) -> list[Photograph]:
-    """Return the garments of such a folder, cut out."""
-    return [garment(path.stem, path.read_bytes(), models) for path in _pictures(folder / "cloth")]
+def people(folder: Path) -> list[Path]:
+    """Return the people of a folder laid out as VITON-HD's test set."""
+    return _pictures(folder / "image")
 
 
-def street(folder: Path, models: Models, count: int = STREET) -> list[Photograph]:
-    """Return the first of every STREET-th photograph of Clothing Co-Parsing by name, posed and parsed."""
-    return [person(path, models) for path in _pictures(folder / "photos")[::STREET][:count]]
+def garments(folder: Path) -> list[Path]:
+    """Return the garments of such a folder."""
+    return _pictures(folder / "cloth")
+
+
+def street(folder: Path, count: int) -> list[Path]:
+    """Return that many photographs of Clothing Co-Parsing, evenly spaced by name: always the same ones."""
+    found = _pictures(folder / "photos")
+    return found[:: max(1, len(found) // max(count, 1))][:count]
 
 
 def person(path: Path, models: Models) -> Photograph:
@@ -95,25 +116,6 @@ def person(path: Path, models: Models) -> Photograph:
 def garment(name: str, data: bytes, models: Models) -> Photograph:
     """Return a garment's photograph, cut out by the stage of a job."""
     return _staged(name, "cloth", data, ("cloth",), models)
-
-
-def every(
-    people: Sequence[Photograph], garments: Sequence[Photograph]
-) -> Iterator[tuple[Photograph, Photograph]]:
-    """Yield every person with every garment."""
-    return ((person, garment) for person in people for garment in garments)
-
-
-def by_turns(
-    people: Sequence[Photograph], garments: Sequence[Photograph]
-) -> Iterator[tuple[Photograph, Photograph]]:
-    """Yield every person with one garment, the garments by rotation."""
-    return ((person, garments[number % len(garments)]) for number, person in enumerate(people))
-
-
-def measure(pairs: Iterable[tuple[Photograph, Photograph]], models: Models) -> list[Tried]:
-    """Return each person with the garment on, drawn by the stage of a job and measured."""
-    return [try_on(person, garment, models) for person, garment in pairs]
 
 
 def try_on(person: Photograph, garment: Photograph, models: Models) -> Tried:
@@ -152,60 +154,89 @@ def changed_outside(photo: np.ndarray, result: np.ndarray, region: np.ndarray, f
     return int(np.count_nonzero((photo != result).any(2) & ~inside))
 
 
-def table(tried: Sequence[Tried]) -> dict[str, Any]:
+def measure(tried: Tried, models: Models) -> Measured:
+    """Return what a table needs of a try-on; the colours are measured by drawing a chart once more."""
+    name = f"{tried.person.name} + {tried.garment.name}"
+    if tried.error is not None or tried.result is None:
+        return Measured(name, tried.error.name if tried.error else None)
+    details = tried.made["details.json"]
+    return Measured(
+        name,
+        None,
+        tried.outside,
+        tried.seconds,
+        tried.peak_mib,
+        _colour(tried, models),
+        details["score"],
+        tuple(details["warnings"]),
+    )
+
+
+def _colour(tried: Tried, models: Models) -> ColourDistance | None:
+    cut = tried.garment.bundles["cloth"]
+    charted = replace(tried.garment, bundles={"cloth": {**cut, "cloth.png": chart()}})
+    again = try_on(tried.person, charted, models)
+    if tried.result is None or again.result is None:
+        return None
+    frame = Frame(**tried.person.bundles["pose"]["frame.json"])
+    worn, worn_chart = (frame.to_canvas(picture, fill=FILL) for picture in (tried.result, again.result))
+    return colour_distance(cut["cloth.png"], cut["mask.png"], worn, worn_chart, again.made["warped.jpg"])
+
+
+def table(measured: Sequence[Measured]) -> dict[str, Any]:
     """Return one row: what succeeded, what was refused and why, and the measures of what succeeded."""
-    done = [one for one in tried if one.error is None]
-    refused = Counter(one.error.name for one in tried if one.error is not None)
+    done = [one for one in measured if one.error is None]
+    refused = Counter(one.error for one in measured if one.error is not None)
     row: dict[str, Any] = {
-        "pictures": len(tried),
-        "succeeded": round(len(done) / max(len(tried), 1), 3),
+        "pictures": len(measured),
+        "succeeded": round(len(done) / max(len(measured), 1), 3),
         "refused": ", ".join(f"{name} {count}" for name, count in refused.most_common()) or "none",
     }
     if not done:
         return row
-    colours = [one.made["details.json"]["checks"]["colour"]["value"] for one in done]
-    scores = [one.made["details.json"]["score"] for one in done]
+    colours = [one.colour for one in done if one.colour is not None]
+    scores = [one.score for one in done]
+    seconds = [one.seconds for one in done]
+    row["outside"] = sum(one.outside for one in done)
+    if colours:
+        row |= {
+            "colour": round(float(np.median([colour.median for colour in colours])), 2),
+            "colour_worst": round(max(colour.median for colour in colours), 2),
+            "colour_p90": round(float(np.median([colour.most for colour in colours])), 2),
+        }
     return row | {
-        "outside": sum(one.outside for one in done),
-        "colour": round(float(np.median(colours)), 2),
-        "colour_worst": round(max(colours), 2),
+        "unseen": len(done) - len(colours),
         "score": round(float(np.median(scores)), 3),
         "score_worst": round(min(scores), 3),
-        "seconds": round(float(np.median([one.seconds for one in done])), 2),
-        "seconds_worst": round(max(one.seconds for one in done), 2),
+        "seconds": round(float(np.median(seconds)), 2),
+        "seconds_worst": round(max(seconds), 2),
         "peak_mib": round(max(one.peak_mib for one in done)),
     }
 
 
-def contact_sheet(tried: Sequence[Tried]) -> np.ndarray:
-    """Return each person, garment and result side by side, with the score or the error, RGB uint8."""
-    panels = []
-    for one in tried:
-        pictures = [one.person.pixels, _garment(one.garment)]
-        if one.result is None:
-            title = f"{one.person.name} + {one.garment.name}: {one.error.name if one.error else ''}"
-        else:
-            pictures.append(one.result)
-            title = f"{one.person.name} + {one.garment.name}: {one.made['details.json']['score']:.2f}"
-        panels.append((title, _side_by_side(pictures)))
-    return sheet(panels, columns=2, height=560)
+def worst(measured: Sequence[Measured], count: int = 10) -> dict[str, dict[str, Any]]:
+    """Return the pictures with the lowest scores, of equal ones those with the farthest colours."""
+
+    def colour(one: Measured) -> float:
+        return one.colour.median if one.colour else 100.0
+
+    done = sorted((one for one in measured if one.error is None), key=lambda one: (one.score, -colour(one)))
+    return {
+        one.name: {"score": one.score, "colour": round(colour(one), 2), "warnings": " ".join(one.warnings)}
+        for one in done[:count]
+    }
 
 
-def _side_by_side(pictures: Sequence[np.ndarray], height: int = 560) -> np.ndarray:
-    sized = [
-        cv2.resize(
-            picture,
-            (round(picture.shape[1] * height / picture.shape[0]), height),
-            interpolation=cv2.INTER_AREA,
-        )
-        for picture in pictures
-    ]
-    return np.hstack(sized)
-
-
-def _garment(photograph: Photograph) -> np.ndarray:
-    image = photograph.bundles["cloth"]["cloth.png"] if "cloth" in photograph.bundles else photograph.pixels
-    return np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+def panels(tried: Tried, measured: Measured) -> list[tuple[str, np.ndarray]]:
+    """Return person, garment and result, titled, each RGB uint8; a refused result is white."""
+    cloth = tried.garment.bundles.get("cloth")
+    shown = tried.garment.pixels if cloth is None else cloth["cloth.png"]
+    if tried.result is None:
+        title, result = measured.error or "", np.full_like(tried.person.pixels, 255)
+    else:
+        colour = f", dE {measured.colour.median:.1f}" if measured.colour else ""
+        title, result = f"{measured.score:.2f}{colour}", tried.result
+    return [(tried.person.name, tried.person.pixels), (tried.garment.name, shown), (title, result)]
 
 
 def _staged(name: str, source: str, data: bytes, stages: tuple[str, ...], models: Models) -> Photograph:
