@@ -59,7 +59,10 @@ class Models:
         from worker.viton_hd.files import files
 
         networks = files(self.models_dir, settings().viton_hd_weights)
-        return Cascade.load(*networks, device=self.device, batch=self.batch)
+        cascade = Cascade.load(*networks, device=self.device, batch=self.batch)
+        if cascade.device.type == "cuda":
+            cascade.prepare()  # the first time minutes of compiling: not while a job waits
+        return cascade
 
     def load(self, names: tuple[str, ...]) -> None:
         """Load the models of these names now."""

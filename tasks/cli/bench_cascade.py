@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,6 +31,7 @@ TARGETS = {
 MEMORY_TARGET = 0.7
 """What the fast path's peak memory may be of the plain one's."""
 
+_WIDTH = 100  # columns that the tables need: into a file or a narrow window too, no figure is cut off
 _CAPTION = "max, mean: difference of what the stage makes; mean %: of its range"
 
 BF16_WITHOUT_UNITS = (
@@ -51,8 +53,9 @@ def cascade(
         typer.Option(help="Random ones of a fixed seed, or those that the engine viton_hd uses."),
     ] = "random",
     dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="bfloat16: the fast path also in bfloat16.")
-    ] = "float32",
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Besides float32, of the fast path; without it the device's default."),
+    ] = None,
     batches: Annotated[
         str, typer.Option(help="How many pictures to draw at once, with commas; empty for none.")
     ] = "1,2,4,8",
@@ -68,6 +71,7 @@ def cascade(
     from worker.viton_hd import bench, files
 
     sizes = _sizes(batches)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder below goes whatever ends this
     if not as_json:
         logging.basicConfig(level=logging.WARNING)
     with (
@@ -100,7 +104,7 @@ def cascade(
             scenes["noisy"] = bench.Scene("noisy: a parse of random scores", item, labels)
 
         measured: dict[str, Any] = {"conditions": bench.conditions(device), "weights": weights, "scenes": {}}
-        fast_paths = [f"fast {kind}" for kind in dict.fromkeys(("float32", dtype))]
+        fast_paths = bench.fast_paths(device, dtype)
         for name, scene in scenes.items():
             measured["scenes"][name] = {"title": scene.title, "label_windows": bench.label_windows(scene)}
             if memory:  # first, while this process holds little
@@ -123,6 +127,9 @@ def cascade(
                 report(f"{path}, {size} at once")
                 rates[str(size)] = round(bench.pictures_per_second(cascades[path], real, size), 4)
             measured["pictures_per_second"][path] = rates
+        if device.startswith("cuda"):
+            report("what ALIAS cannot do without")
+            measured["alias_floors"] = {path: _floors(device, path) for path in fast_paths}
         measured["conditions"]["load_after"] = bench.conditions(device)["load"]
     if as_json:
         print(json.dumps(measured))
@@ -138,6 +145,15 @@ def _sizes(batches: str) -> list[int]:
     if any(size < 1 for size in sizes):
         raise typer.BadParameter(f"{batches!r} is not a list of whole numbers from 1, such as 1,2,4,8")
     return sizes
+
+
+def _floors(device: str, path: str) -> dict[str, float]:
+    """Return the ALIAS generator's floors on the device in the fast path's type."""
+    import torch
+
+    from worker.viton_hd import floors
+
+    return floors.floors(torch.device(device), getattr(torch, path.removeprefix("fast "))).record()
 
 
 def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[TryOnInput, Any]":
@@ -184,7 +200,7 @@ def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[Try
 
 def _print(measured: dict[str, Any]) -> None:
     conditions = measured["conditions"]
-    console = Console()
+    console = Console(width=max(_WIDTH, Console().width))
     units = ", ".join(conditions["units"]) or "no AVX-512"
     console.print(
         f"{conditions['processor']} ({units}), {conditions['cores']} cores, {conditions['threads']} threads, "
@@ -201,14 +217,16 @@ def _print(measured: dict[str, Any]) -> None:
             for column in ("stage", "plain s", "fast s", "ratio", "CPU ratio", "max", "mean", "mean %"):
                 table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
             for row in rows:
-                seconds = (f"{row[key]:.3f}" for key in ("plain_s", "fast_s", "ratio", "cpu_ratio"))
+                seconds = (f"{row[key]:.4g}" for key in ("plain_s", "fast_s"))
+                ratios = (f"{row[key]:.3f}" for key in ("ratio", "cpu_ratio"))
                 apart = (f"{row[key]:.1e}" for key in ("max_difference", "mean_difference"))
-                table.add_row(row["stage"], *seconds, *apart, f"{100 * row['mean_of_range']:.1e}")
+                table.add_row(row["stage"], *seconds, *ratios, *apart, f"{100 * row['mean_of_range']:.1e}")
             console.print(table)
-            if target := TARGETS.get((name, path)):
+            target = TARGETS.get((name, path))
+            if target and conditions["device"] == "cpu":
                 _judge(f"{scene['title']}; {path}: time", rows[-1]["ratio"], target)
         if "memory_mib" in scene:
-            _print_memory(console, scene)
+            _print_memory(console, scene, on_card=conditions["device"] != "cpu")
     table = Table("pictures a second at batch", title="throughput, the real parse")
     rates = measured["pictures_per_second"]
     sizes = list(dict.fromkeys(size for path in rates.values() for size in path))
@@ -217,23 +235,39 @@ def _print(measured: dict[str, Any]) -> None:
     for path, found in rates.items():
         table.add_row(path, *(str(found.get(size, "")) for size in sizes))
     console.print(table)
+    if "alias_floors" in measured:
+        _print_floors(console, measured["alias_floors"])
     if "fast bfloat16" in rates and conditions["device"] == "cpu" and not _has_bf16(conditions["units"]):
         typer.echo(BF16_WITHOUT_UNITS)
 
 
-def _print_memory(console: Console, scene: dict[str, Any]) -> None:
+def _print_memory(console: Console, scene: dict[str, Any], *, on_card: bool) -> None:
     table = Table("MiB", title=f"peak memory of a new process; {scene['title']}")
-    for column in ("imported", "loading", "drawing", "of plain's"):
+    # On a card, its memory is what is scarce.
+    columns = {"imported": "start", "loading": "loaded", "drawing": "peak"}
+    columns |= {"on the card": "device_peak"} if on_card else {}
+    for column in (*columns, "of plain's"):
         table.add_column(column, justify="right")
     peaks = scene["memory_mib"]
-    plain = peaks["plain"]["peak"]
+    scarce = list(columns.values())[-1]
+    shares = {path: peak[scarce] / peaks["plain"][scarce] for path, peak in peaks.items()}
     for path, peak in peaks.items():
-        share = f"{peak['peak'] / plain:.3f}"
-        table.add_row(path, *(f"{peak[at]:.0f}" for at in ("start", "loaded", "peak")), share)
+        table.add_row(path, *(f"{peak[at]:.0f}" for at in columns.values()), f"{shares[path]:.3f}")
     console.print(table)
-    for path, peak in peaks.items():
-        if path != "plain":
-            _judge(f"{scene['title']}; {path}: peak memory", peak["peak"] / plain, MEMORY_TARGET)
+    if not on_card:
+        for path in list(peaks)[1:]:
+            _judge(f"{scene['title']}; {path}: peak memory", shares[path], MEMORY_TARGET)
+
+
+def _print_floors(console: Console, floors: dict[str, dict[str, float]]) -> None:
+    table = Table("", title="the least that ALIAS can take for a picture, at the speed measured here")
+    for column in ("GFLOP", "TFLOP/s", "arithmetic ms", "GB", "GB/s", "bandwidth ms"):
+        table.add_column(column, justify="right")
+    for path, found in floors.items():
+        arithmetic = (found["gflop"], found["tflops"], 1000 * found["arithmetic_s"])
+        bandwidth = (found["gigabytes"], found["gigabytes_per_s"], 1000 * found["bandwidth_s"])
+        table.add_row(path, *(f"{value:.2f}" for value in (*arithmetic, *bandwidth)))
+    console.print(table)
 
 
 def _judge(what: str, ratio: float, target: float) -> None:

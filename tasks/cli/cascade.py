@@ -52,7 +52,9 @@ def train(
     size: Annotated[SizeName, typer.Option(help="full, or small to try it out.")] = SizeName.full,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many; else the recipe's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a step; else the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Else the recipe's.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At first, else the recipe's; it falls to zero over the second half.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto; else TRYON_DEVICE.")] = None,
     precision: Annotated[

@@ -317,6 +317,16 @@ class TestLearning:
         tensors = taught.generator.state_dict().values()
         assert {value.dtype for value in tensors if value.is_floating_point()} == {torch.float32}
 
+    def test_the_rates_fall_over_the_second_half(self) -> None:
+        taught = objective("alias")
+        shares = []
+        for done in (0, 0.5, 0.75, 1):
+            taught.pace(done)
+            (generator,), (judge,) = (taught.optimisers[name].param_groups for name in ("generator", "judge"))
+            shares.append(generator["lr"] / 3e-3)
+            assert judge["lr"] == pytest.approx(4 * generator["lr"])
+        assert shares == pytest.approx([1, 1, 0.5, 0])
+
     def test_the_judge_is_not_moved_by_the_generator(self, batch: Batch) -> None:
         taught = objective("seg")
         taught.optimisers["judge"].param_groups[0]["lr"] = 0.0

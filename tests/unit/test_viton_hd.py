@@ -1,6 +1,5 @@
 """The VITON-HD networks equal the published definitions: keys, shapes, outputs for seeded weights."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.support import viton_hd
+from tests.support.viton_hd import NETWORKS, SHAPES
 from tests.vectors import seeded
 from worker.errors import WeightsMissingError
 from worker.viton_hd import bench, fast_alias, modulation, spline
 from worker.viton_hd.alias import AliasGenerator, AliasNorm
 from worker.viton_hd.cascade import Cascade, Dressed
+from worker.viton_hd.dense_alias import DenseAlias
 from worker.viton_hd.enlarge import fast_enlarge
 from worker.viton_hd.fast_alias import FastAlias
 from worker.viton_hd.inputs import TryOnInput, divided_parse
-from worker.viton_hd.matching import GeometricMatching
-from worker.viton_hd.segmentation import SegmentationGenerator
+from worker.viton_hd.noise import Noise
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
-SHAPES = json.loads((VECTORS / "state_dict_shapes.json").read_text())
-NETWORKS = {"seg": SegmentationGenerator, "gmm": GeometricMatching, "alias": AliasGenerator}
 HEIGHT, WIDTH = 512, 384  # of the ALIAS vectors
 
 
@@ -32,28 +31,19 @@ def expected() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def seeded_network(name: str) -> nn.Module:
-    entries = seeded.state_dict({f"{name}.{key}": tuple(shape) for key, shape in SHAPES[name].items()})
-    state = {key.removeprefix(f"{name}."): torch.from_numpy(np.asarray(a)) for key, a in entries.items()}
-    with torch.device("meta"):
-        network = NETWORKS[name]()
-    network.load_state_dict(state, strict=True, assign=True)
-    return network.eval()
-
-
 @pytest.fixture(scope="module")
 def segmenter() -> nn.Module:
-    return seeded_network("seg")
+    return viton_hd.network("seg")
 
 
 @pytest.fixture(scope="module")
 def matcher() -> nn.Module:
-    return seeded_network("gmm")
+    return viton_hd.network("gmm")
 
 
 @pytest.fixture(scope="module")
 def generator() -> AliasGenerator:
-    network = seeded_network("alias")
+    network = viton_hd.network("alias")
     rng = torch.Generator().manual_seed(0)
     for norm in network.modules():
         if isinstance(norm, AliasNorm):  # the seeded scales are zero, which no noise would pass
@@ -64,6 +54,12 @@ def generator() -> AliasGenerator:
 @pytest.fixture(scope="module")
 def fast(generator: AliasGenerator) -> FastAlias:
     return FastAlias(generator, compile=False)
+
+
+@pytest.fixture(scope="module")
+def dense(generator: AliasGenerator) -> DenseAlias:
+    """What draws on a graphics card, here on the processor."""
+    return DenseAlias(generator, torch.float32, compile=False)
 
 
 def joined(*parts: np.ndarray) -> Tensor:
@@ -124,7 +120,7 @@ def alias_inputs(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("path", ["generator", "fast"])
+@pytest.mark.parametrize("path", ["generator", "fast", "dense"])
 @pytest.mark.parametrize("name", ["alias", "alias_aligned"])
 def test_the_alias_generator_gives_the_expected_picture(name, path, expected, request):
     picture = request.getfixturevalue(path)(*alias_inputs(name))[0]
@@ -145,60 +141,60 @@ def dressed(person: int) -> Dressed:
 
 @pytest.fixture(scope="module")
 def cascades(
-    segmenter: nn.Module, matcher: nn.Module, generator: AliasGenerator, fast: FastAlias
+    segmenter: nn.Module, matcher: nn.Module, generator: AliasGenerator, fast: FastAlias, dense: DenseAlias
 ) -> dict[str, Cascade]:
     """Plain and fast cascades that share the networks."""
-    plain, quick = (Cascade(segmenter, matcher, generator, plain=True) for _ in range(2))
-    quick.enlarge, quick.grid, quick.generate = fast_enlarge, spline.fast_grid, fast
-    return {"plain": plain, "fast": quick}
+    made = {name: Cascade(segmenter, matcher, generator, plain=True) for name in ("plain", "fast", "dense")}
+    for cascade, generate in ((made["fast"], fast), (made["dense"], dense)):
+        cascade.enlarge, cascade.grid, cascade.generate = fast_enlarge, spline.fast_grid, generate
+    return made
 
 
 @pytest.fixture(scope="module")
-def two_pictures(cascades: dict[str, Cascade]) -> Tensor:
+def plain_pictures(cascades: dict[str, Cascade]) -> Tensor:
+    """Two pictures, as the definition draws them."""
     with torch.inference_mode():
-        return cascades["fast"].synthesise([dressed(0), dressed(1)], [7, 8])
+        return cascades["plain"].synthesise([dressed(0), dressed(1)], Noise([7, 8]))
 
 
 @torch.inference_mode()
-def test_the_fast_generator_draws_what_the_plain_one_draws_noise_and_soft_edges_included(
-    cascades, two_pictures
-):
-    person = dressed(0)
-    _, misaligned = divided_parse(person.parse, person.warped_mask)
+@pytest.mark.parametrize("path", ["fast", "dense"])
+def test_the_fast_generators_draw_what_the_plain_one_draws_in_any_batch(path, cascades, plain_pictures):
+    # With noise and soft edges.
+    _, misaligned = divided_parse(dressed(0).parse, dressed(0).warped_mask)
     assert ((misaligned > 0) & (misaligned < 1)).any()
-    plain = cascades["plain"].synthesise([person, dressed(1)], [7, 8])
-    torch.testing.assert_close(two_pictures, plain, rtol=0, atol=1e-3)
+    together = cascades[path].synthesise([dressed(0), dressed(1)], Noise([7, 8]))
+    torch.testing.assert_close(together, plain_pictures, rtol=0, atol=1e-3)
+    alone = cascades[path].synthesise([dressed(1)], Noise([8]))
+    torch.testing.assert_close(alone[0], together[1], rtol=0, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
 def alone(cascades: dict[str, Cascade]) -> Tensor:
     """The second of the two pictures, drawn for itself."""
     with torch.inference_mode():
-        return cascades["fast"].synthesise([dressed(1)], [8])
+        return cascades["fast"].synthesise([dressed(1)], Noise([8]))
 
 
 @torch.inference_mode()
 def test_bands_leave_no_seams(cascades, alone, monkeypatch):
     monkeypatch.setattr(fast_alias, "_BAND", 2**14)
-    banded = cascades["fast"].synthesise([dressed(1)], [8])
+    banded = cascades["fast"].synthesise([dressed(1)], Noise([8]))
     torch.testing.assert_close(banded, alone, rtol=0, atol=1e-4)
-
-
-def test_a_picture_does_not_depend_on_its_batch(alone, two_pictures):
-    torch.testing.assert_close(alone[0], two_pictures[1], rtol=0, atol=1e-3)
 
 
 @torch.inference_mode()
 def test_a_seed_decides_the_picture(cascades, alone):
-    again = cascades["fast"].synthesise([dressed(1)], [8])
+    again = cascades["fast"].synthesise([dressed(1)], Noise([8]))
     assert torch.equal(again, alone)
-    other = cascades["fast"].synthesise([dressed(1)], [9])
+    other = cascades["fast"].synthesise([dressed(1)], Noise([9]))
     assert (other - alone).abs().max() > 1e-3
 
 
 @torch.inference_mode()
-def test_bfloat16_stays_within_a_mean_hundredth_of_the_range(generator, expected):
-    picture = FastAlias(generator, torch.bfloat16, compile=False)(*alias_inputs("alias"))[0]
+@pytest.mark.parametrize("kind", [FastAlias, DenseAlias])
+def test_bfloat16_stays_within_a_mean_hundredth_of_the_range(kind, generator, expected):
+    picture = kind(generator, torch.bfloat16, compile=False)(*alias_inputs("alias"))[0]
     error = np.abs(picture[:, ::4, ::4].numpy() - expected["alias_every_4"])
     assert 1e-4 < error.mean() < 0.01 * 2
 
@@ -217,14 +213,14 @@ def test_compiled_passes_equal_the_eager_ones():
         expected = modulation.EAGER.statistics(*given)
         for found, wanted in zip(kernels.statistics(*given), expected, strict=True):
             torch.testing.assert_close(found, wanted)
-        at = *given, *expected, index, gain, shift
+        at = noise, scale, region, *expected, index, gain, shift
         found, wanted = torch.empty_like(x), torch.empty_like(x)
-        kernels.modulate(*at, found)
-        modulation.EAGER.modulate(*at, wanted)
+        kernels.modulate(x, *at, found, False)
+        modulation.EAGER.modulate(x, *at, wanted, False)
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
         for into, passes in ((found, kernels), (wanted, modulation.EAGER)):
             into.copy_(x)
-            passes.modulate_and_rectify(into, *at[1:])
+            passes.modulate(into, *at, into, True)
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 

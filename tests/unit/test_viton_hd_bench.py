@@ -1,15 +1,20 @@
 """`tryon bench cascade`: its scenes and its command line; what it measures is in test_viton_hd.py."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tasks.cli import bench as bench_cli
 from tasks.cli import bench_cascade
 from worker.maps import Part
-from worker.viton_hd import bench
+from worker.viton_hd import bench, floors
+from worker.viton_hd.alias import AliasGenerator
+from worker.viton_hd.dense_alias import DenseAlias
 from worker.viton_hd.inputs import TryOnInput
 from worker.viton_hd.labels import UPPER
 from worker.viton_hd.layers import SpectralConv2d
@@ -64,6 +69,43 @@ def test_seeded_weights_are_the_same_again_and_normalised(tmp_path, monkeypatch)
     convolution = SpectralConv2d(16, 8, 3).eval()
     convolution.load_state_dict(first[2])
     assert torch.linalg.matrix_norm(convolution.weight().flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_the_devices_type_is_measured_besides_float32():
+    assert bench.fast_paths("cpu", None) == ["fast float32"]
+    assert bench.fast_paths("cpu", "bfloat16") == ["fast float32", "fast bfloat16"]
+
+
+def test_the_floors_are_those_of_the_published_size():
+    with torch.device("meta"):
+        generator = AliasGenerator().eval()
+    gflop, gigabytes = floors.counted(DenseAlias(generator, torch.bfloat16, compile=False), 1024, 768)
+    assert gflop == pytest.approx(1637, rel=0.01)
+    # The main convolutions' and their norms' outputs at the largest scale alone, of two bytes each.
+    assert gigabytes > 2 * 1024 * 768 * (80 + 128 + 160 + 32 + 64) / 1e9
+    doubled = floors.counted(DenseAlias(generator, torch.float32, compile=False), 1024, 768)
+    assert doubled == pytest.approx((gflop, 2 * gigabytes))
+
+
+def test_a_device_is_measured():
+    tflops, gigabytes_per_s = floors.peaks(torch.device("cpu"), torch.float32, side=64, megabytes=1)
+    assert tflops > 0
+    assert gigabytes_per_s > 0
+    least = floors.Floors(gflop=500, gigabytes=3, tflops=50, gigabytes_per_s=1000)
+    assert (least.arithmetic_s, least.bandwidth_s) == (0.01, 0.003)
+
+
+def test_a_cards_memory_and_floors_are_shown(capsys):
+    peaks = {path: dict.fromkeys(("start", "loaded", "peak"), 500) for path in ("plain", "fast bfloat16")}
+    peaks["plain"]["device_peak"], peaks["fast bfloat16"]["device_peak"] = 8000, 2000
+    console = Console(width=200)
+    bench_cascade._print_memory(console, {"title": "a scene", "memory_mib": peaks}, on_card=True)
+    found = floors.Floors(gflop=500, gigabytes=3, tflops=50, gigabytes_per_s=1000).record()
+    bench_cascade._print_floors(console, {"fast bfloat16": found})
+    shown = capsys.readouterr().out
+    assert "on the card" in shown
+    assert "0.250" in shown
+    assert re.search(r"fast bfloat16 .*500\.00 .*10\.00 .*3\.00 ", shown)
 
 
 def test_a_process_that_fails_to_measure_memory_says_why(tmp_path):

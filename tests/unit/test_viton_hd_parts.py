@@ -15,8 +15,8 @@ from worker.viton_hd.inputs import (
     TryOnInput,
     divided_parse,
     matching_inputs,
-    picture,
     pixels,
+    scaled,
     segmentation_inputs,
     tensors,
 )
@@ -28,6 +28,8 @@ from worker.viton_hd.labels import (
     UPPER,
 )
 from worker.viton_hd.noise import Noise, segmentation_noise
+
+CPU = torch.device("cpu")
 
 
 def synthesis_label(part: Part) -> str:
@@ -53,7 +55,7 @@ def test_every_part_has_its_label():
 
 def test_pictures_become_numbers_and_come_back():
     rgb = np.arange(256, dtype=np.uint8).reshape(16, 16)[..., None].repeat(3, 2)
-    values = picture(rgb, "cpu")
+    values = scaled(torch.from_numpy(rgb)[None])
     assert values.min() == -1
     assert values.max() == 1
     np.testing.assert_array_equal(pixels(values[0] + HALF_LEVEL), rgb)
@@ -79,8 +81,8 @@ def item() -> TryOnInput:
 
 
 def test_segmentation_sees_everything_bilinearly_smaller(item):
-    given = tensors(item, "cpu")
-    noise = segmentation_noise(0)
+    given = tensors([item], CPU)
+    noise = segmentation_noise([0], CPU)
     seen = segmentation_inputs(given, noise)
     assert seen.shape == (1, 21, 256, 192)
     # At a quarter of the size a bilinear pixel is the mean of the middle four of its sixteen.
@@ -97,7 +99,7 @@ def test_segmentation_sees_everything_bilinearly_smaller(item):
 
 
 def test_matching_sees_the_nearest_pixels_and_the_garment_unmasked(item):
-    given = tensors(item, "cpu")
+    given = tensors([item], CPU)
     labels = torch.from_numpy(item.parse_agnostic.astype(np.int64) % LABELS)
     parse = functional.one_hot(labels, LABELS).permute(2, 0, 1)[None].float()
     person, garment = matching_inputs(given, parse)
@@ -130,12 +132,12 @@ def test_the_noise_is_what_torch_draws_for_one_picture_after_its_seed():
 
 def test_the_segmentation_noise_is_one_with_the_published_probability():
     state = torch.random.get_rng_state()
-    noise = segmentation_noise(4)
-    assert noise.shape == (1, 1, 256, 192)
+    noise = segmentation_noise([4, 5], CPU)
+    assert noise.shape == (2, 1, 256, 192)
     assert set(noise.unique().tolist()) == {0, 1}
     assert noise.mean().item() == pytest.approx(0.159, abs=0.01)
-    assert torch.equal(noise, segmentation_noise(4))
-    assert not torch.equal(noise, segmentation_noise(5))
+    assert torch.equal(noise[:1], segmentation_noise([4], CPU))
+    assert not torch.equal(noise[0], noise[1])
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from worker.viton_hd import segmentation, windows
 from worker.viton_hd.alias import AliasGenerator, AliasNorm
-from worker.viton_hd.cascade import Cascade, Dressed
+from worker.viton_hd.cascade import Cascade, Dressed, fast_dtype, outcome
 from worker.viton_hd.enlarge import fast_enlarge
-from worker.viton_hd.inputs import TryOnInput, one_hot, pixels, tensors
+from worker.viton_hd.inputs import Tensors, TryOnInput, one_hot, tensors
 from worker.viton_hd.labels import SEGMENTATION, SEGMENTATION_OF_CIHP, SYNTHESIS, SYNTHESIS_OF_SEGMENTATION
 from worker.viton_hd.layers import SpectralConv2d
 from worker.viton_hd.matching import GeometricMatching
+from worker.viton_hd.noise import Noise, segmentation_noise
 from worker.viton_hd.segmentation import SegmentationGenerator
 
 Files = tuple[Path, Path, Path]
@@ -35,6 +36,7 @@ Report = Callable[[str], None]
 STAGES = ("segmentation", "enlarge and blur", "matching and grid", "ALIAS", "end to end")
 
 _POWER_ITERATIONS = 10
+_ON_CARD = 16  # batches that a card's throughput is taken over: one alone is too short to time
 _FLAGS = ("avx512f", "avx512_bf16", "amx_bf16")
 
 
@@ -112,6 +114,12 @@ def label_windows(scene: Scene) -> int | None:
     return len(windows.distinct(torch.from_numpy(scene.parse)[None], len(SYNTHESIS))[0])
 
 
+def fast_paths(device: str, dtype: str | None) -> list[str]:
+    """Return the fast paths to measure: in float32, and in the given type or the device's default."""
+    other = dtype or str(fast_dtype(torch.device(device))).removeprefix("torch.")
+    return [f"fast {kind}" for kind in dict.fromkeys(("float32", other))]
+
+
 def load(files: Files, device: str, path: str) -> Cascade:
     """Return the cascade of one path: "plain", or "fast" and a type of number, such as "fast bfloat16"."""
     if path == "plain":
@@ -133,7 +141,8 @@ def compare(
         last row's from end to end.
     """
     plain, *others = cascades
-    for path in others:
+    # The plain path has nothing to warm up but a card's libraries.
+    for path in cascades if cascades[plain].device.type == "cuda" else others:
         report(f"{scene.title}: warming up {path}")
         draw(cascades[path], scene)
     seconds: dict[str, list[dict[str, tuple[float, float]]]] = {path: [] for path in cascades}
@@ -158,8 +167,8 @@ def compare(
             rows.append(
                 {
                     "stage": stage,
-                    "plain_s": round(plain_s, 4),
-                    "fast_s": round(fast_s, 4),
+                    "plain_s": round(plain_s, 6),
+                    "fast_s": round(fast_s, 6),
                     "ratio": round(fast_s / plain_s, 4),
                     "cpu_ratio": round(fast_cpu / plain_cpu, 4),
                     "max_difference": float(f"{difference.max().item():.2g}"),
@@ -175,47 +184,59 @@ def compare(
 def draw(cascade: Cascade, scene: Scene) -> Taken:
     """Draw the scene once and time it."""
     seconds: dict[str, tuple[float, float]] = {}
+    seed = scene.item.seed
     with _timed(seconds, "end to end", cascade):
-        given = tensors(scene.item, cascade.device)
+        given = tensors([scene.item], cascade.device)
         with _timed(seconds, "segmentation", cascade):
-            scores = cascade.scores(given, scene.item.seed)
+            scores = cascade.scores(given, segmentation_noise([seed], cascade.device))
         with _timed(seconds, "enlarge and blur", cascade):
             enlarged = cascade.enlarge(scores, *given.pose.shape[2:])
             parse = cascade.parse_of(enlarged)
-        if scene.parse is not None:
-            parse = one_hot(torch.from_numpy(scene.parse)[None].to(cascade.device), len(SYNTHESIS))
         with _timed(seconds, "matching and grid", cascade):
-            warped, warped_mask = cascade.bend(given, parse)
-        dressed = Dressed(given.pose, given.agnostic, warped, warped_mask, parse)
+            dressed = _dressed(cascade, given, parse, [scene])
         with _timed(seconds, "ALIAS", cascade):
-            picture = cascade.synthesise([dressed], [scene.item.seed])
-        pixels(picture[0])
+            picture = cascade.synthesise([dressed], Noise([seed], cascade.device))
+        outcome(picture, [dressed]).cpu()
     return Taken(seconds, scores, enlarged, dressed, picture)
 
 
 def pictures_per_second(cascade: Cascade, scene: Scene, batch: int) -> float:
-    """Return how many pictures a second come out when this many are drawn at once, each of its own seed."""
+    """Return how many pictures a second come out when this many are drawn at once, each of its own seed.
+
+    On a card over several batches, queued one behind the other and awaited once, as the worker does.
+    """
     scenes = [replace(scene, item=replace(scene.item, seed=seed)) for seed in range(batch)]
+    rounds = 1
+    if cascade.device.type == "cuda":
+        rounds = _ON_CARD
+        draw_batch(cascade, scenes)  # prepares the generator for this size
     seconds: dict[str, tuple[float, float]] = {}
-    with _timed(seconds, "batch", cascade):
-        draw_batch(cascade, scenes)
-    return batch / seconds["batch"][0]
+    with _timed(seconds, "batches", cascade):
+        for _ in range(rounds):
+            draw_batch(cascade, scenes)
+    return rounds * batch / seconds["batches"][0]
 
 
 @torch.inference_mode()
-def draw_batch(cascade: Cascade, scenes: Sequence[Scene]) -> None:
-    """Draw the scenes as one batch, as `Cascade.__call__` does."""
+def draw_batch(cascade: Cascade, scenes: Sequence[Scene]) -> Tensor:
+    """Return the scenes' outcome, drawn as one batch, as `Cascade.__call__` does; on a card not awaited."""
+    seeds = [scene.item.seed for scene in scenes]
     dressed = []
-    for scene in scenes:
-        given = tensors(scene.item, cascade.device)
-        parse = cascade.segment(given, scene.item.seed)
-        if scene.parse is not None:
-            parse = one_hot(torch.from_numpy(scene.parse)[None].to(cascade.device), len(SYNTHESIS))
-        warped, warped_mask = cascade.bend(given, parse)
-        dressed.append(Dressed(given.pose, given.agnostic, warped, warped_mask, parse))
+    for some in cascade.dressed_at_once(len(scenes)):
+        given = tensors([scene.item for scene in scenes[some]], cascade.device)
+        parse = cascade.segment(given, segmentation_noise(seeds[some], cascade.device))
+        dressed.append(_dressed(cascade, given, parse, scenes[some]))
         del given  # as in `Cascade.dress`, nothing else is kept
-    for picture in cascade.synthesise(dressed, [scene.item.seed for scene in scenes]):
-        pixels(picture)
+    picture = cascade.synthesise(dressed, Noise(seeds, cascade.device))
+    return outcome(picture, dressed).to("cpu", non_blocking=True)
+
+
+def _dressed(cascade: Cascade, given: Tensors, parse: Tensor, scenes: Sequence[Scene]) -> Dressed:
+    """Return what ALIAS draws from, with the scenes' own parses, if they have some, in place of the given."""
+    own = [scene.parse for scene in scenes if scene.parse is not None]
+    if own:
+        parse = one_hot(torch.from_numpy(np.stack(own)).to(cascade.device), len(SYNTHESIS))
+    return Dressed(given.pose, given.agnostic, *cascade.bend(given, parse), parse)
 
 
 def peak_mib(files: Files, device: str, path: str, scene_file: Path) -> dict[str, float]:
@@ -266,7 +287,7 @@ def _made(
 ) -> dict[str, tuple[Tensor, Tensor, float]]:
     """Return what each stage made by the plain path and by the fast one, and its numbers' range."""
     with torch.inference_mode():
-        picture = cascade.synthesise([plain.dressed], [scene.item.seed])
+        picture = cascade.synthesise([plain.dressed], Noise([scene.item.seed], cascade.device))
     return {
         "segmentation": (plain.scores, fast.scores, 1),
         "enlarge and blur": (plain.enlarged, fast.enlarged, 1),
@@ -279,8 +300,13 @@ def _made(
 @contextmanager
 def _timed(seconds: dict[str, tuple[float, float]], stage: str, cascade: Cascade) -> Iterator[None]:
     """Note the seconds and processor seconds that the block takes, what it queued on a card included."""
+    _await(cascade.device)
     began = time.perf_counter(), time.process_time()
     yield
-    if cascade.device.type == "cuda":
-        torch.cuda.synchronize(cascade.device)
+    _await(cascade.device)
     seconds[stage] = time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def _await(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

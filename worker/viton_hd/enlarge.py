@@ -26,18 +26,18 @@ def fast_enlarge(scores: Tensor, height: int, width: int) -> Tensor:
 
     with V (height, h) and H (width, w) the interpolation followed by the blur along one side.
     """
-    vertical = _along(scores.shape[2], height).to(scores.device)
-    horizontal = _along(scores.shape[3], width).to(scores.device)
+    vertical = _along(scores.shape[2], height, scores.device)
+    horizontal = _along(scores.shape[3], width, scores.device)
     return vertical @ scores @ horizontal.T
 
 
 @lru_cache(maxsize=4)
-def _along(small: int, large: int) -> Tensor:
-    """Return what enlarges and blurs one side, float32 (large, small)."""
+def _along(small: int, large: int, device: torch.device) -> Tensor:
+    """Return what enlarges and blurs one side, float32 (large, small); it stays on the device."""
     unit = torch.eye(small, dtype=torch.float64)[:, None]
     enlarged = functional.interpolate(unit, size=large, mode="linear", align_corners=False)
     blurred = functional.conv1d(enlarged, _gaussian()[None, None], padding=SIZE // 2)
-    return blurred[:, 0].T.contiguous().float()
+    return blurred[:, 0].T.contiguous().float().to(device)
 
 
 def _gaussian() -> Tensor:

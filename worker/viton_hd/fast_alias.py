@@ -1,4 +1,4 @@
-"""The ALIAS generator at a fraction of the arithmetic: the same picture to rounding."""
+"""The ALIAS generator on a processor, at a fraction of the arithmetic: the same picture to rounding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from worker.viton_hd.alias import (
     nearest,
 )
 from worker.viton_hd.labels import UPPER
+from worker.viton_hd.layers import FixedConvolution
 from worker.viton_hd.modulation import EAGER, Kernels, compiled
 
 _CHUNK = 4096  # windows whose γ and β are worked out together: bounds the memory that takes
@@ -25,7 +26,7 @@ _BAND = 2**21  # numbers of the shortcut's activations that lie normalised in me
 
 
 class FastAlias:
-    """Draws what an `AliasGenerator` draws, for inference.
+    """Draws what an `AliasGenerator` draws, for inference on a processor.
 
     Most of the generator's arithmetic makes γ and β, 79 % that of the last three levels alone. At a pixel
     they depend only on the 5×5 labels around it, and a picture has few distinct such windows: each is
@@ -45,8 +46,8 @@ class FastAlias:
         self.dtype = dtype
         kernels = compiled() if compile else EAGER
         self.blocks = [_Block(block, dtype, kernels) for block in generator.blocks()]
-        self.views = [_Convolution(view.weight, view.bias, dtype) for view in generator.views()]
-        self.last = _Convolution(generator.conv_img.weight, generator.conv_img.bias, dtype)
+        self.views = [FixedConvolution(view.weight, view.bias, dtype) for view in generator.views()]
+        self.last = FixedConvolution(generator.conv_img.weight, generator.conv_img.bias, dtype)
 
     def __call__(
         self, inputs: Tensor, parse: Tensor, divided: Tensor, misaligned: Tensor, noise: Noise | None = None
@@ -154,11 +155,11 @@ class _Block:
         self.masked = block.masked
         self.kernels = kernels
         self.norm_0, self.norm_1 = _Norm(block.norm_0), _Norm(block.norm_1)
-        self.conv_0 = _Convolution(block.conv_0.weight(), block.conv_0.bias, dtype)
-        self.conv_1 = _Convolution(block.conv_1.weight(), block.conv_1.bias, dtype)
+        self.conv_0 = FixedConvolution(block.conv_0.weight(), block.conv_0.bias, dtype)
+        self.conv_1 = FixedConvolution(block.conv_1.weight(), block.conv_1.bias, dtype)
         self.norm_s = _Norm(block.norm_s) if block.learned_shortcut else None
         if block.learned_shortcut:
-            self.conv_s = _Convolution(block.conv_s.weight(), None, dtype)
+            self.conv_s = FixedConvolution(block.conv_s.weight(), None, dtype)
 
     def first(
         self, x: Tensor, labels: LabelWindows, mask: Tensor | None, noise: Noise | None
@@ -181,7 +182,7 @@ class _Block:
         batch, channels, rows, columns = x.shape
         weight = self.conv_s.weight.flatten(1).T
         out = x.new_empty(batch, rows, columns, weight.shape[1])
-        number = max(1, rows * columns * channels // _BAND) if x.device.type == "cpu" else 1
+        number = max(1, rows * columns * channels // _BAND)
         edges = [rows * band // number for band in range(number + 1)]
         for item, given in enumerate(self._items(x, norm, mask, noise)):
             means, scales = self.kernels.statistics(*given)
@@ -190,7 +191,7 @@ class _Block:
                 normed = torch.empty_like(activations[here])
                 inside = None if region is None else region[here]
                 at = means, scales, labels.index[item, here], gain, shift
-                self.kernels.modulate(activations[here], drawn[here], noise_scale, inside, *at, normed)
+                self.kernels.modulate(activations[here], drawn[here], noise_scale, inside, *at, normed, False)
                 torch.mm(normed.flatten(0, 1), weight, out=out[item, here].flatten(0, 1))
         return out.permute(0, 3, 1, 2)
 
@@ -200,8 +201,8 @@ class _Block:
         """Return x, normalised, modulated and rectified in its own memory."""
         gain, shift = labels.gain_and_shift(norm)
         for item, given in enumerate(self._items(x, norm, mask, noise)):
-            means, scales = self.kernels.statistics(*given)
-            self.kernels.modulate_and_rectify(*given, means, scales, labels.index[item], gain, shift)
+            at = *self.kernels.statistics(*given), labels.index[item], gain, shift
+            self.kernels.modulate(*given, *at, given[0], True)
         return x
 
     def _items(
@@ -232,16 +233,3 @@ class _Norm:
         # The places first, then the shared channels, as the windows' parts lie.
         self.weights = [part["weight"].detach().permute(2, 3, 1, 0).flatten(0, 2) for part in (gamma, beta)]
         self.biases = gamma["bias"].detach() + 1, beta["bias"].detach()
-
-
-class _Convolution:
-    """A convolution of channels-last activations, its weight in their type."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
-        self.weight = weight.detach().to(dtype, memory_format=torch.channels_last)
-        self.bias = None if bias is None else bias.detach().to(dtype)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the convolution of x (b, in, h, w): (b, out, h, w), channels-last."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        return functional.conv2d(x, self.weight, self.bias, padding=self.weight.shape[2] // 2)

@@ -1,5 +1,6 @@
 """What the three networks are shown: pictures as numbers, labels as channels, each at its network's size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 from worker.agnostic import image_agnostic, parse_agnostic
 from worker.viton_hd import matching
-from worker.viton_hd.labels import SEGMENTATION, SEGMENTATION_OF_CIHP, UPPER
+from worker.viton_hd.labels import SEGMENTATION, UPPER, segmentation_labels
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class TryOnInput:
 
 @dataclass(frozen=True)
 class Tensors:
-    """A `TryOnInput`'s maps for the networks, float32; the pictures are in [-1, 1].
+    """The maps of one or more inputs for the networks, float32; the pictures are in [-1, 1].
 
     Attributes:
-        pose, agnostic, garment: (1, 3, h, w).
-        garment_mask: (1, 1, h, w) of 0 and 1.
-        parse_agnostic: (1, 13, h, w), one-hot.
+        pose, agnostic, garment: (b, 3, h, w).
+        garment_mask: (b, 1, h, w) of 0 and 1.
+        parse_agnostic: (b, 13, h, w), one-hot.
     """
 
     pose: Tensor
@@ -74,33 +75,54 @@ class Tensors:
     garment_mask: Tensor
     parse_agnostic: Tensor
 
+    @classmethod
+    def of(
+        cls, *, pose: Tensor, agnostic: Tensor, garment: Tensor, garment_mask: Tensor, parse_agnostic: Tensor
+    ) -> "Tensors":
+        """Return the maps of pictures, uint8 (b, h, w, 3), the mask and CIHP labels, uint8 (b, h, w)."""
+        return cls(
+            pose=scaled(pose),
+            agnostic=scaled(agnostic),
+            garment=scaled(garment),
+            garment_mask=(garment_mask[:, None] >= 128).float(),
+            parse_agnostic=one_hot(segmentation_labels(parse_agnostic), len(SEGMENTATION)),
+        )
 
-def tensors(item: TryOnInput, device: torch.device | str) -> Tensors:
-    """Return the item's maps as the networks take them."""
-    labels = torch.from_numpy(SEGMENTATION_OF_CIHP[item.parse_agnostic])[None].to(device)
-    mask = torch.from_numpy(item.garment_mask)[None, None].to(device)
-    return Tensors(
-        pose=picture(item.pose, device),
-        agnostic=picture(item.image_agnostic, device),
-        garment=picture(item.garment, device),
-        garment_mask=(mask >= 128).float(),
-        parse_agnostic=one_hot(labels, len(SEGMENTATION)),
+
+def tensors(items: Sequence[TryOnInput], device: torch.device) -> Tensors:
+    """Return the items' maps as the networks take them; on a CUDA device their transfer is not awaited."""
+    return Tensors.of(
+        pose=uploaded([item.pose for item in items], device),
+        agnostic=uploaded([item.image_agnostic for item in items], device),
+        garment=uploaded([item.garment for item in items], device),
+        garment_mask=uploaded([item.garment_mask for item in items], device),
+        parse_agnostic=uploaded([item.parse_agnostic for item in items], device),
     )
 
 
-def picture(rgb: np.ndarray, device: torch.device | str) -> Tensor:
-    """Return an RGB picture, uint8 (h, w, 3), as float32 (1, 3, h, w) in [-1, 1]."""
-    return torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+def uploaded(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Return arrays of one shape as one tensor on the device: from pinned memory, not awaited."""
+    host = torch.from_numpy(np.stack(arrays))
+    return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
+
+
+def scaled(pictures: Tensor) -> Tensor:
+    """Return RGB pictures, uint8 (b, h, w, 3), as float32 (b, 3, h, w) in [-1, 1]."""
+    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 HALF_LEVEL = 1 / 255
 """Half a level of grey: added to a picture, it turns the truncation of `pixels` into rounding."""
 
 
+def levels(pictures: Tensor) -> Tensor:
+    """Return pictures, float (b, c, h, w) in [-1, 1], as uint8 (b, h, w, c), truncated as published."""
+    return ((pictures.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
 def pixels(picture: Tensor) -> np.ndarray:
     """Return one picture, float (c, h, w) in [-1, 1], as uint8 (h, w, c), truncated as published."""
-    scaled = ((picture.float() + 1) / 2 * 255).clamp(0, 255)
-    return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return levels(picture[None])[0].cpu().numpy()
 
 
 def one_hot(labels: Tensor, count: int) -> Tensor:

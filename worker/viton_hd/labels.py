@@ -1,6 +1,10 @@
 """VITON-HD's groupings of labels: CIHP's 20 to 13 for the segmentation generator, those to 7 for ALIAS."""
 
+from functools import lru_cache
+
 import numpy as np
+import torch
+from torch import Tensor
 
 SEGMENTATION = {
     "background": (0, 10),
@@ -45,3 +49,23 @@ SEGMENTATION_OF_CIHP = _table(SEGMENTATION)
 
 SYNTHESIS_OF_SEGMENTATION = _table(SYNTHESIS)
 """int64 (13,): the synthesis label of each segmentation label."""
+
+
+def segmentation_labels(cihp: Tensor) -> Tensor:
+    """Return the labels of SEGMENTATION, int64, for CIHP's of any whole type."""
+    return _segmentation_table(cihp.device)[cihp.long()]
+
+
+def synthesis_labels(segmentation: Tensor) -> Tensor:
+    """Return the labels of SYNTHESIS for those of SEGMENTATION, int64 both."""
+    return _synthesis_table(segmentation.device)[segmentation]
+
+
+@lru_cache(maxsize=4)
+def _segmentation_table(device: torch.device) -> Tensor:
+    return torch.from_numpy(SEGMENTATION_OF_CIHP).to(device)
+
+
+@lru_cache(maxsize=4)
+def _synthesis_table(device: torch.device) -> Tensor:
+    return torch.from_numpy(SYNTHESIS_OF_SEGMENTATION).to(device)

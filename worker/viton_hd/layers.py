@@ -1,4 +1,4 @@
-"""The one layer that torch does not offer in this form: a spectral-normalised convolution."""
+"""The layers that torch does not offer in this form: a spectral-normalised convolution, and a fixed one."""
 
 import torch
 from torch import Tensor, nn
@@ -45,3 +45,16 @@ class SpectralConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of x (b, in, h, w): (b, out, h, w)."""
         return functional.conv2d(x, self.weight(), self.bias, stride=self.stride, padding=self.padding)
+
+
+class FixedConvolution:
+    """A convolution of channels-last activations that learns no more: its weight lies ready in their type."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self.weight = weight.detach().to(dtype, memory_format=torch.channels_last)
+        self.bias = None if bias is None else bias.detach().to(dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the convolution of x (b, in, h, w) of any type: (b, out, h, w), channels-last."""
+        x = x.to(self.weight.dtype, memory_format=torch.channels_last)
+        return functional.conv2d(x, self.weight, self.bias, padding=self.weight.shape[2] // 2)

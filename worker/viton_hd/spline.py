@@ -44,10 +44,10 @@ def grid(theta: Tensor, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def basis(height: int, width: int) -> tuple[Tensor, Tensor]:
+def basis(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return (rest, response): the grid is rest + response · θ, since it is linear in the offsets.
 
-    Worked out once, in float64.
+    Worked out once, in float64; they stay on the device.
 
     Returns:
         rest: float32 (height·width, 2), the grid for offsets of zero.
@@ -55,12 +55,12 @@ def basis(height: int, width: int) -> tuple[Tensor, Tensor]:
     """
     points = control_points()
     response = _terms(height, width, points) @ _solution(points)
-    return (response @ points).float(), response.float()
+    return (response @ points).float().to(device), response.float().to(device)
 
 
 def fast_grid(theta: Tensor, height: int, width: int) -> Tensor:
     """Return the same as `grid`, by one matrix product with the spline's basis."""
-    rest, response = (part.to(theta.device) for part in basis(height, width))
+    rest, response = basis(height, width, theta.device)
     return (rest + response @ _offsets(theta)).unflatten(1, (height, width))
 
 

@@ -19,14 +19,8 @@ from worker.errors import ImageLoadError, InputValidationError, PoseError
 from worker.frame import HEIGHT, WIDTH
 from worker.maps import Part
 from worker.pose.formats import from_openpose_json
-from worker.viton_hd.inputs import Tensors, TryOnInput, one_hot
-from worker.viton_hd.labels import (
-    SEGMENTATION,
-    SEGMENTATION_OF_CIHP,
-    SYNTHESIS,
-    SYNTHESIS_OF_SEGMENTATION,
-    UPPER,
-)
+from worker.viton_hd.inputs import Tensors, TryOnInput, one_hot, scaled
+from worker.viton_hd.labels import SYNTHESIS, UPPER, segmentation_labels, synthesis_labels
 from worker.viton_hd.training.sizes import Size
 
 _PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -198,20 +192,13 @@ class Batch:
     def of(cls, examples: Mapping[str, Tensor], device: torch.device) -> "Batch":
         """Return collated examples of `Examples` as the networks take them."""
         given = {name: value.to(device, non_blocking=True) for name, value in examples.items()}
-        groups = torch.from_numpy(SEGMENTATION_OF_CIHP).to(device)
-        labels = groups[given["parse"].long()]
-        synthesis = torch.from_numpy(SYNTHESIS_OF_SEGMENTATION).to(device)[labels]
+        seen = ("pose", "agnostic", "garment", "garment_mask", "parse_agnostic")
+        labels = segmentation_labels(given["parse"])
         return cls(
-            seen=Tensors(
-                pose=_scaled(given["pose"]),
-                agnostic=_scaled(given["agnostic"]),
-                garment=_scaled(given["garment"]),
-                garment_mask=(given["garment_mask"][:, None] >= 128).float(),
-                parse_agnostic=one_hot(groups[given["parse_agnostic"].long()], len(SEGMENTATION)),
-            ),
-            photo=_scaled(given["photo"]),
+            seen=Tensors.of(**{name: given[name] for name in seen}),
+            photo=scaled(given["photo"]),
             labels=labels,
-            parse=one_hot(synthesis, len(SYNTHESIS)),
+            parse=one_hot(synthesis_labels(labels), len(SYNTHESIS)),
             cihp=given["parse"],
         )
 
@@ -226,11 +213,6 @@ def batches(pairs: int, batch: int, seed: int, start: int, stop: int) -> Iterato
         if number == 0 or step == start:
             order = np.random.default_rng((seed, epoch)).permutation(pairs)
         yield order[number * batch : (number + 1) * batch].tolist()
-
-
-def _scaled(pictures: Tensor) -> Tensor:
-    """Return pictures, uint8 (b, h, w, 3), as float32 (b, 3, h, w) in [-1, 1]."""
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _folder_of(folder: Path, part: str) -> Path:

@@ -1,4 +1,14 @@
-"""What each of the three networks is taught: its inputs, its losses, and pictures of what it has learnt."""
+"""What each of the three networks is taught: its inputs, its losses, and pictures of what it has learnt.
+
+The paper's code has no training. What could be looked up is that of the work it builds on: pix2pixHD (Wang
+et al. 2018: LSGAN, Adam with β 0.5 and 0.999, feature matching of weight 10), CP-VTON for the matching (Wang
+et al. 2018: Adam with the same β), SPADE (Park et al. 2019: hinge, Adam with β 0 and 0.9, rates 1e-4 and
+4e-4, feature matching and perception of weight 10) and HR-VITON (Lee et al. 2022), whose descendant of ALIAS
+is trained with just SPADE's values. All of them can lower the rate linearly to zero in the end, and where
+they say over how much of the training, it is the second half. Not confirmed, for want of the paper's
+supplement, are the recipes' batch sizes and steps, the rates of segmentation and matching, and the weights
+10 of the cross-entropy and 0.04 of the second-order constraint.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -73,8 +83,9 @@ class Objective(ABC):
             self.networks["judge"] = self.judge = judge.to(device)
             rates["judge"] = self.RECIPE.judge_rate
         times = 1 if learning_rate is None else learning_rate / self.RECIPE.learning_rate
+        self.rates = {name: times * rate for name, rate in rates.items()}
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=times * rates[name], betas=self.RECIPE.betas)
+            name: torch.optim.Adam(network.parameters(), lr=self.rates[name], betas=self.RECIPE.betas)
             for name, network in self.networks.items()
         }
 
@@ -85,6 +96,12 @@ class Objective(ABC):
     @abstractmethod
     def panels(self, batch: Batch) -> list[Panels]:
         """Return titled pictures for each example, RGB uint8: what goes in, what is made, what is right."""
+
+    def pace(self, done: float) -> None:
+        """Set the learning rates for a part of the training done: full for a half, then linearly to zero."""
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = self.rates[name] * min(1, 2 * (1 - done))
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on."""
@@ -172,8 +189,8 @@ class Segmentation(Objective):
         ]
 
     def _seen(self, batch: Batch, seed: int) -> Tensor:
-        noise = [segmentation_noise(seed + i, self.size.network) for i in range(len(batch))]
-        return segmentation_inputs(batch.seen, torch.cat(noise).to(self.device))
+        seeds = range(seed, seed + len(batch))
+        return segmentation_inputs(batch.seen, segmentation_noise(seeds, self.device, self.size.network))
 
     def _labels(self, batch: Batch) -> Tensor:
         small = functional.interpolate(batch.labels[:, None].float(), self.size.network, mode="nearest")

@@ -30,7 +30,11 @@ def check(file: Path) -> None:
 
 
 class PerceptualLoss(nn.Module):
-    """Σᵢ 1/Rᵢ |Fᵢ(I) - Fᵢ(Î)|₁ over five layers Fᵢ of Rᵢ elements (Johnson et al. 2016)."""
+    """Σᵢ 1/Rᵢ |Fᵢ(I) - Fᵢ(Î)|₁ over five layers Fᵢ of Rᵢ elements (Johnson et al. 2016).
+
+    The layers weigh the same, as in the paper's equation; the code of pix2pixHD and SPADE gives them 1/32,
+    1/16, 1/8, 1/4 and 1.
+    """
 
     mean: Tensor
     std: Tensor

@@ -38,9 +38,10 @@ class Plan:
     Attributes:
         network: "seg", "gmm" or "alias".
         size: of networks and pictures.
-        steps: to stop after, counted from the run's beginning.
+        steps: to stop after, counted from the run's beginning; over their second half the learning rate falls
+            to zero.
         batch: pairs in a step; fewer where the folder has fewer.
-        learning_rate: the generator's, None for the recipe's; a judge's stays in proportion to it.
+        learning_rate: the generator's at first, None for the recipe's; a judge's stays in proportion to it.
         seed: decides the initial weights, the order of the pairs and all noise.
         checkpoint_every, row_every: steps between checkpoints, and between rows of the curves.
         sheet_every: epochs between sample sheets.
@@ -141,6 +142,7 @@ def train(
         # Seeded at each step, a run that goes on draws what it would have drawn.
         seed = int(np.random.default_rng((plan.seed, step)).integers(2**31))
         torch.manual_seed(seed)
+        objective.pace((step - 1) / plan.steps)
         losses.add(objective.step(Batch.of(collated, device), seed))
         last = step == plan.steps
         saving = last or step % plan.checkpoint_every == 0
