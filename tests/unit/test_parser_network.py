@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,8 @@ from config.settings import settings
 from tests.support.samples import VITON, needs_samples
 from worker import pipeline
 from worker.errors import ParsingError, WeightsMissingError
-from worker.maps import Part, Pose
-from worker.parsing import trained
+from worker.maps import Body25, Part, Pose
+from worker.parsing import tone, trained
 from worker.parsing.classes import TITLES, Class
 from worker.parsing.files import digest, files
 from worker.parsing.network import ParserNetwork, build
@@ -206,6 +207,45 @@ def test_a_neck_in_deep_shade_is_no_garment():
     image[neck] = image[neck] // 3
     labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(_seen(truth)))
     assert (labels[neck] == Part.NECK).mean() > 0.85
+
+
+@needs_samples
+def test_a_sleeve_of_lace_is_no_bag():
+    image, truth, pose = _published("03615_00")
+    y, x = np.mgrid[0:1024, 0:768]
+    shoulder = pose.body[Body25.R_SHOULDER, :2]
+    sleeve = (truth == Part.UPPER_CLOTHES) & (np.hypot(x - shoulder[0], y - shoulder[1]) < 60)
+    scores = _seen(truth)
+    scores[..., Class.COAT][sleeve[2::4, 2::4]] = 0.3
+    scores[..., Class.BAG][sleeve[2::4, 2::4]] = 0.5
+    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))
+    assert (labels[sleeve] != Part.BACKGROUND).mean() > 0.95
+
+
+def _posed(nose=(50, 40), shoulders=((20, 70), (80, 70))):
+    pose = Pose(np.zeros((25, 3), np.float32), np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32))
+    for joint, point in zip(
+        (Body25.NOSE, Body25.R_SHOULDER, Body25.L_SHOULDER), (nose, *shoulders), strict=True
+    ):
+        pose.body[joint] = (*point, 1)
+    return pose
+
+
+def test_a_grey_photograph_gets_skins_colour_where_it_is_as_light_as_the_face():
+    grey = np.full((100, 100, 3), 20, np.uint8)
+    grey[:60] = 170
+    toned = tone.with_skin_tone(grey, _posed()).astype(int)
+    assert np.ptp(toned[30, 50]) > 20
+    assert toned[30, 50, 0] > toned[30, 50, 1] > toned[30, 50, 2]
+    assert np.ptp(toned[90, 50]) < 5
+    light = cv2.cvtColor(toned.astype(np.uint8), cv2.COLOR_RGB2LAB)[..., 0].astype(int)
+    assert np.abs(light - cv2.cvtColor(grey, cv2.COLOR_RGB2LAB)[..., 0]).max() < 4
+
+
+def test_a_photograph_in_colour_stays():
+    colour = np.full((100, 100, 3), 120, np.uint8)
+    colour[:10] = (200, 40, 40)
+    assert tone.with_skin_tone(colour, _posed()) is colour
 
 
 @needs_samples

@@ -32,7 +32,7 @@ def without_hook(garment: np.ndarray) -> np.ndarray:
         if high < _HIGH * width:
             continue
         mine = (pieces == piece).astype(np.uint8)
-        joint = cv2.dilate(mine, np.ones((3, 3))) & solid
+        joint = cv2.bitwise_and(cv2.dilate(mine, np.ones((3, 3))), solid)
         joints, _, places, centres = cv2.connectedComponentsWithStats(joint, connectivity=8)
         if joints != 2:
             continue

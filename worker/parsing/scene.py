@@ -431,6 +431,9 @@ class Scene:
         place[..., _C.OTHER] += 0.01
         if self.seen is not None:
             place = (self.seen + _DOUBT) * place**_JOINTS_SAY_BESIDE
+            # What a network takes for a bag on a shoulder is a sleeve of lace or fringes: bags hang lower.
+            apart = [np.hypot(self.x - x, self.y - y) for x, y in self.body.shoulders]
+            place[..., _C.OTHER] *= 1 - 0.8 * _soft(1.4 - np.minimum(*apart) / self.body.head, 0.3)
         return place / place.sum(-1, keepdims=True)
 
     def _dressed_from_the_root(self, places: np.ndarray, shares: np.ndarray) -> np.ndarray:

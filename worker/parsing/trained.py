@@ -6,8 +6,10 @@ import numpy as np
 from worker.frame import HEIGHT, WIDTH
 from worker.maps import Part, Pose
 from worker.parsing.classes import LABELS, Class
+from worker.parsing.hands import with_hands
 from worker.parsing.network import ParserNetwork
 from worker.parsing.scene import Kind, Scene
+from worker.parsing.tone import with_skin_tone
 
 _MEMBERS: dict[Kind, tuple[Class, ...]] = {
     Kind.HAIR: (Class.HAIR, Class.HAT),
@@ -41,7 +43,7 @@ def parse(image_rgb: np.ndarray, pose: Pose, person_mask: np.ndarray, network: P
     Raises:
         ParsingError: the mask and the pose do not fit each other, or no torso is to be seen.
     """
-    scores = network.scores(image_rgb)
+    scores = network.scores(with_skin_tone(image_rgb, pose))
     seen = np.stack([scores[..., list(_MEMBERS[kind])].max(-1) for kind in Kind], -1)
     scene = Scene(image_rgb, pose, person_mask, seen)
     kinds = scene.at_full_size(scene.solve()).argmax(-1)
@@ -50,6 +52,7 @@ def parse(image_rgb: np.ndarray, pose: Pose, person_mask: np.ndarray, network: P
         named = [member for member in members if member in LABELS]
         if kind is not Kind.OTHER and len(named) > 1:
             _name(labels, kinds == kind, scores, named)
+    labels = with_hands(labels, image_rgb, pose)
     labels[person_mask < 128] = Part.BACKGROUND
     scene.check(labels)
     return labels
