@@ -8,15 +8,17 @@ from PIL import Image
 
 from config.settings import settings
 from tests.support.samples import VITON, needs_samples
+from worker.bundle import Bundle
 from worker.cloth import landmarks
-from worker.errors import InputValidationError, PoseError, TryonError
+from worker.errors import ImageLoadError, InputValidationError, PoseError, TryonError
 from worker.evaluation import self_swap, similarity, tryon
 from worker.evaluation.colour import ColourDistance
 from worker.evaluation.flatten import Flat
 from worker.evaluation.pages import CELL, ROWS, Pages, cell
 from worker.evaluation.self_swap import BOX, ENGINE, SHOULDERS, Swap
-from worker.evaluation.tryon import Measured, Photograph
+from worker.evaluation.tryon import Measured, Photograph, Tried
 from worker.frame import HEIGHT, WIDTH, Frame
+from worker.imaging import encode
 from worker.maps import Body25, Pose
 from worker.models import Models
 
@@ -24,8 +26,14 @@ PLAIN = np.full((64, 48, 3), 120, np.uint8)
 EVERYWHERE = np.ones((64, 48), bool)
 
 
-def photograph(name: str = "p", error: TryonError | None = None) -> Photograph:
-    return Photograph(name, b"", {}, error, 1.0)
+def photograph(
+    name: str = "p",
+    error: TryonError | None = None,
+    pixels: np.ndarray | None = None,
+    bundles: dict[str, Bundle] | None = None,
+) -> Photograph:
+    data = b"" if pixels is None else encode(pixels, "png")[0]
+    return Photograph(name, data, bundles or {}, error, 1.0)
 
 
 def measured(
@@ -141,6 +149,29 @@ def test_gmsd_is_as_published() -> None:
     inner = np.zeros_like(EVERYWHERE)
     inner[4:-4, 4:-4] = True
     assert similarity.gmsd(step, PLAIN, inner) == pytest.approx(similar[2:-2].std(), abs=1e-3)
+
+
+def test_a_good_try_on_is_shown_as_it_is_framed() -> None:
+    # Of a photograph three times as wide as the canvas the middle is framed.
+    frame = Frame.around(180, 0, 360, 240, 540, 240)
+    pixels = np.full((240, 540, 3), 90, np.uint8)
+    street = photograph(pixels=pixels, bundles={"pose": {"frame.json": frame.record()}})
+    garment = photograph("g", pixels=np.full((256, 192, 3), 120, np.uint8))
+    done = Tried(street, garment, np.full_like(pixels, 30), {}, None, 0, 0.0, 0.0)
+    shown = tryon.panels(done, measured(2.04, 0.9))
+    assert [title for title, _ in shown] == ["p", "g", "0.90, dE 2.0"]
+    for (_, picture), grey in zip(shown[::2], (90, 30), strict=True):
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        assert (picture[20:-20, 20:-20] == grey).all()
+
+
+def test_a_refused_try_on_is_shown_by_its_error_even_when_a_file_cannot_be_read() -> None:
+    broken = photograph(error=ImageLoadError("no image"))
+    garment = photograph("g", pixels=np.full((256, 192, 3), 120, np.uint8))
+    refused = Tried(broken, garment, None, {}, broken.error, 0, 0.0, 0.0)
+    shown = tryon.panels(refused, tryon.measure(refused, None))  # type: ignore[arg-type]
+    assert [title for title, _ in shown] == ["p", "g", "ImageLoadError"]
+    assert (shown[0][1] == 255).all()
 
 
 def test_the_overlay_by_the_shoulders_meets_them() -> None:

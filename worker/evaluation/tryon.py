@@ -12,13 +12,16 @@ import numpy as np
 
 from worker import pipeline
 from worker.bundle import Bundle
-from worker.errors import InputValidationError, TryonError
+from worker.errors import ImageLoadError, InputValidationError, TryonError
 from worker.evaluation.colour import ColourDistance, chart, colour_distance
 from worker.evaluation.memory import peak_mib, reset_peak
 from worker.frame import FILL, Frame
 from worker.imaging import decode_input
 from worker.models import Models
 from worker.request import TryonRequest
+
+_UNREADABLE = (ImageLoadError, InputValidationError)
+_NOTHING = np.full((4, 3, 3), 255, np.uint8)
 
 
 @dataclass
@@ -228,15 +231,25 @@ def worst(measured: Sequence[Measured], count: int = 10) -> dict[str, dict[str, 
 
 
 def panels(tried: Tried, measured: Measured) -> list[tuple[str, np.ndarray]]:
-    """Return person, garment and result, titled, each RGB uint8; a refused result is white."""
-    cloth = tried.garment.bundles.get("cloth")
-    shown = tried.garment.pixels if cloth is None else cloth["cloth.png"]
-    if tried.result is None:
-        title, result = measured.error or "", np.full_like(tried.person.pixels, 255)
+    """Return person, garment and result, titled, each RGB uint8; white where there is nothing to show.
+
+    People are shown as they are framed, so that they are as large in a street as in a studio.
+    """
+    person, garment = tried.person, tried.garment
+    product = garment.bundles["cloth"]["cloth.png"] if "cloth" in garment.bundles else _readable(garment)
+    if measured.error is not None or tried.result is None:
+        shown, result, title = _readable(person), _NOTHING, measured.error or ""
     else:
+        frame = Frame(**person.bundles["pose"]["frame.json"])
+        shown, result = (frame.to_canvas(pixels, fill=FILL) for pixels in (person.pixels, tried.result))
         colour = f", dE {measured.colour.median:.1f}" if measured.colour else ""
-        title, result = f"{measured.score:.2f}{colour}", tried.result
-    return [(tried.person.name, tried.person.pixels), (tried.garment.name, shown), (title, result)]
+        title = f"{measured.score:.2f}{colour}"
+    return [(person.name, shown), (garment.name, product), (title, result)]
+
+
+def _readable(photograph: Photograph) -> np.ndarray:
+    """Return a photograph's pixels; white where it was refused because it has none."""
+    return _NOTHING if isinstance(photograph.error, _UNREADABLE) else photograph.pixels
 
 
 def _staged(name: str, source: str, data: bytes, stages: tuple[str, ...], models: Models) -> Photograph:
