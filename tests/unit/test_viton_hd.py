@@ -194,6 +194,7 @@ def test_a_seed_decides_the_picture(cascades, alone):
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", [FastAlias, DenseAlias])
 def test_bfloat16_stays_within_a_mean_hundredth_of_the_range(kind, generator, expected):
+    # Smaller pictures would not do: two pixels' statistics, at the smallest scale, enlarge any rounding.
     picture = kind(generator, torch.bfloat16, compile=False)(*alias_inputs("alias"))[0]
     error = np.abs(picture[:, ::4, ::4].numpy() - expected["alias_every_4"])
     assert 1e-4 < error.mean() < 0.01 * 2
@@ -253,6 +254,25 @@ def test_the_fast_cascade_draws_what_the_plain_one_draws(cascades):
     for name in ("image", "warped", "warped_mask"):
         difference = np.abs(getattr(fast, name).astype(int) - getattr(plain, name))
         assert difference.max() <= 1, name
+
+
+def test_batches_come_in_the_sizes_that_are_prepared(cascades, monkeypatch):
+    drawing, sizes = cascades["fast"], []
+    monkeypatch.setattr(drawing, "batch", 6)
+
+    def queue(items: list[TryOnInput]) -> Tensor:
+        sizes.append(len(items))
+        return (
+            torch.tensor([item.seed for item in items], dtype=torch.uint8).expand(2, 2, 8, -1).movedim(3, 0)
+        )
+
+    monkeypatch.setattr(drawing, "_queue", queue)
+    drawn = drawing([random_item(seed) for seed in range(11)])
+    assert sizes == [4, 4, 2, 1]
+    assert [made.image[0, 0, 0] for made in drawn] == list(range(11))
+    sizes.clear()
+    drawing.prepare()
+    assert sizes == [1, 2, 4]
 
 
 def test_a_cascade_comes_out_of_its_files(cascades, generator, tmp_path):

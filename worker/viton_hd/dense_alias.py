@@ -27,8 +27,8 @@ class DenseAlias:
 
     γ and β are convolutions at every pixel, as the definition has them. `FastAlias` looks them up in tables
     of the distinct label windows, a fifth of the arithmetic; but to find the windows it sorts, and has to
-    know on the host how many there are. A card would stand idle while that number comes back, and does the
-    convolutions, on its matrix units, in less time than it sorts.
+    know on the host how many there are. A card would stand idle while that number comes back, and the
+    convolutions are what its matrix units are made for.
 
     The whole generator is compiled, for each batch size: what lies between two convolutions becomes a few
     passes over memory. On a CUDA device its launches are recorded as a graph and replayed as one.
