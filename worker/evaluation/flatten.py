@@ -83,7 +83,7 @@ def flatten(canvas: np.ndarray, pose: Pose, parse: np.ndarray, rng: np.random.Ge
     areas = {name: _trimmed(parts == name, bones) for name in (TRUNK, *SLEEVES.values())}
     areas[TRUNK] |= _hidden(areas[TRUNK], parse)
     mesh = Mesh.of(areas, seam)
-    flat, made_up = _drawn(canvas, own, areas, seam, mesh, _laid_out(mesh.straightened(bones.bones), rng))
+    flat, made_up = _drawn(canvas, parts, areas, seam, mesh, _laid_out(mesh.straightened(bones.bones), rng))
     _refuse_odd(flat.alpha > 0.5, made_up)
     return flat
 
@@ -213,13 +213,14 @@ def _laid_out(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _drawn(
     canvas: np.ndarray,
-    own: np.ndarray,
+    parts: np.ndarray,
     areas: Mapping[int, np.ndarray],
     seam: np.ndarray,
     mesh: Mesh,
     points: np.ndarray,
 ) -> tuple[Flat, np.ndarray]:
     """Return the picture of the moved mesh, sleeves over the trunk, and where it is made up, bool."""
+    own = parts > 0
     colour = np.full((HEIGHT, WIDTH, 3), float(BACKGROUND), np.float32)
     alpha, seen = np.zeros((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
     used = np.zeros((HEIGHT, WIDTH), bool)
@@ -230,8 +231,8 @@ def _drawn(
         inner = cv2.erode((area | sewn).astype(np.uint8), _disc(_RIM)).astype(np.float32)
         share = cv2.remap(cv2.GaussianBlur(inner, (0, 0), 0.8), px, py, cv2.INTER_LINEAR)
         drawn = cv2.remap(canvas, px, py, cv2.INTER_CUBIC).astype(np.float32)
-        # What the trunk shows must be its own; a sleeve before it is not.
-        mine = own & (sewn | (areas[TRUNK] & ~_others(areas, name)) if name == TRUNK else area | sewn)
+        # Of the hidden trunk the photograph shows what lies before it.
+        mine = sewn | (parts == name)
         visible = cv2.remap(mine.astype(np.float32), px, py, cv2.INTER_LINEAR)
         colour = share[..., None] * drawn + (1 - share[..., None]) * colour
         seen = share * visible + (1 - share) * seen
@@ -248,10 +249,6 @@ def _drawn(
     # Every pixel that was passed over between two that were taken was taken as well.
     whole = cv2.morphologyEx(used.astype(np.uint8), cv2.MORPH_CLOSE, _disc(3))
     return Flat(picture, alpha, (whole > 0) & own), made_up > 0
-
-
-def _others(areas: Mapping[int, np.ndarray], name: int) -> np.ndarray:
-    return np.asarray(np.any([area for other, area in areas.items() if other != name], axis=0))
 
 
 def _disc(radius: int) -> np.ndarray:
