@@ -10,13 +10,12 @@ import numpy as np
 
 from worker import local
 from worker.bundle import Bundle
-from worker.demo.sheet import sheet
 from worker.errors import InputValidationError, TryonError
 from worker.evaluation import alterations
 from worker.evaluation.alterations import file
 from worker.evaluation.hard_garments import make
 from worker.evaluation.samples import GarmentSample, garments
-from worker.frame import FILL, HEIGHT, WIDTH, Frame
+from worker.frame import FILL, Frame
 from worker.imaging import decode_input
 from worker.models import Models
 from worker.request import TryonRequest
@@ -147,50 +146,24 @@ def attempt(case: Case, samples: Path, ccp: Path, models: Models) -> Outcome:
     return Outcome(case, *shown, made, None, time.perf_counter() - began)
 
 
-def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """Return title -> what came of it, what is right, the picture's score and the seconds it took."""
+def row(outcome: Outcome) -> dict[str, Any]:
+    """Return what came of a case, what is right, the picture's score and the seconds it took."""
     return {
-        one.case.title: {
-            "outcome": one.name,
-            "right": " or ".join(one.case.right),
-            "as it should": "yes" if one.name in one.case.right else "NO",
-            "score": "" if one.error else one.verdict["score"],
-            "seconds": round(one.seconds, 1),
-        }
-        for one in outcomes
+        "outcome": outcome.name,
+        "right": " or ".join(outcome.case.right),
+        "as it should": "yes" if outcome.name in outcome.case.right else "NO",
+        "score": "" if outcome.error else outcome.verdict["score"],
+        "seconds": round(outcome.seconds, 1),
+        "says": outcome.error.message if outcome.error else " ".join(outcome.verdict["warnings"]),
     }
 
 
-def said(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return title -> the error's message or the picture's warnings, of those that have any."""
-    words = {
-        one.case.title: one.error.message if one.error else " ".join(one.verdict["warnings"])
-        for one in outcomes
-    }
-    return {title: text for title, text in words.items() if text}
-
-
-def contact_sheets(outcomes: Sequence[Outcome]) -> list[np.ndarray]:
-    """Return pages, RGB uint8, of five cases each: photograph, garment, and the result as on the canvas."""
-    pages = [outcomes[start : start + 5] for start in range(0, len(outcomes), 5)]
-    return [sheet([panel for one in page for panel in _panels(one)], columns=3, height=400) for page in pages]
-
-
-def _panels(outcome: Outcome) -> list[tuple[str, np.ndarray]]:
-    if outcome.error:
-        frame = _whole(outcome.person)
-        result, came = np.full((HEIGHT, WIDTH, 3), FILL, np.uint8), outcome.name
-    else:
+def panels(outcome: Outcome) -> list[tuple[str, np.ndarray]]:
+    """Return titled pictures, RGB uint8: the person and the result as on the canvas, the garment between."""
+    person, result, came = outcome.person, np.full((1, 1, 3), 255, np.uint8), outcome.name
+    if not outcome.error:
         frame = Frame(**outcome.made["pose"]["frame.json"])
+        person = frame.to_canvas(person, fill=FILL)
         result = frame.to_canvas(outcome.made["generate"]["result.png"], fill=FILL)
         came = f"score {outcome.verdict['score']:.2f}"
-    return [
-        (outcome.case.title, frame.to_canvas(outcome.person, fill=FILL)),
-        (outcome.case.garment, _whole(outcome.garment).to_canvas(outcome.garment, fill=FILL)),
-        (came, result),
-    ]
-
-
-def _whole(picture: np.ndarray) -> Frame:
-    height, width = picture.shape[:2]
-    return Frame.letterbox(width, height)
+    return [(outcome.case.title, person), (outcome.case.garment, outcome.garment), (came, result)]
