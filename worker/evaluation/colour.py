@@ -57,10 +57,23 @@ def colour_distance(
     inside = cv2.erode((mask >= 128).astype(np.uint8), _square(_RIM))[row, column] > 0
     if not inside.any():
         return None
-    one = cv2.GaussianBlur(garment, (0, 0), _BLUR)[row[inside], column[inside]]
+    # The body shows the garment smaller than its picture does: as much of the pattern goes into a mean.
+    reach = _BLUR * _shrunk(bent_chart, seen)
+    one = cv2.GaussianBlur(garment, (0, 0), reach)[row[inside], column[inside]]
     other = cv2.GaussianBlur(worn, (0, 0), _BLUR)[y[inside], x[inside]]
     distance = deltaE_ciede2000(*(rgb2lab(colours[None] / 255)[0] for colours in (one, other)))
     return ColourDistance(float(np.median(distance)), float(np.quantile(distance, 0.9)))
+
+
+def _shrunk(bent_chart: np.ndarray, seen: np.ndarray) -> float:
+    """Return how many pixels of the garment's picture one pixel of the body shows, each way."""
+    column, row = (
+        cv2.GaussianBlur(bent_chart[..., channel].astype(np.float32) * levels, (0, 0), 3)
+        for channel, levels in ((0, _X), (1, _Y))
+    )
+    (column_y, column_x), (row_y, row_x) = np.gradient(column), np.gradient(row)
+    area = np.median(np.abs(column_x * row_y - column_y * row_x)[seen])
+    return float(np.sqrt(max(area, 1.0)))
 
 
 def _square(reach: int) -> np.ndarray:
