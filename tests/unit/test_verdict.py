@@ -15,6 +15,8 @@ GOOD = {
     "colour": 2.0,
     "outside": 0,
     "left": 0.0,
+    "guessed": 0.1,
+    "hands": 0.0,
     "folded": 0.0,
     "stretched": 0.0,
     "landmarks": 0.8,
@@ -49,8 +51,10 @@ def test_a_good_picture_scores_one_and_says_nothing() -> None:
         ("colour", 24.0, "colours"),
         ("outside", 3, "3 pixels outside"),
         ("left", 0.3, "old garment"),
-        ("folded", 0.07, "creased"),
-        ("stretched", 0.25, "stretched"),
+        ("guessed", 0.6, "had to be guessed"),
+        ("hands", 0.5, "A hand"),
+        ("folded", 0.05, "creased"),
+        ("stretched", 0.12, "stretched"),
         ("landmarks", 0.2, "shape was hard to read"),
         ("pose", 0.2, "joints"),
     ],
@@ -68,6 +72,33 @@ def test_the_region_that_changed_is_a_share_of_its_core() -> None:
     region = square(0, 40).astype(np.uint8) * 255
     assert verdict.changed_share(before, after, region) == 0.5
     assert verdict.changed_share(before, after, np.zeros_like(region)) == 0
+
+
+def test_guessed_background_is_a_share_of_the_garment() -> None:
+    garment = square(10, 30).astype(np.float32)
+    assert verdict.guessed_share(square(0, 10), garment) == 0.25
+    assert verdict.guessed_share(square(0, 0), garment) == 0
+
+
+def hands_at(right: tuple[int, int] | None, left: tuple[int, int] | None = None) -> Pose:
+    hands = np.zeros((2, 21, 3), np.float32)
+    for hand, place in zip(hands, (right, left), strict=True):
+        if place is not None:
+            hand[:] = (*place, 1)
+            hand[:, 0] += np.arange(21) % 5 * 2
+    return Pose(np.zeros((25, 3), np.float32), left_hand=hands[1], right_hand=hands[0])
+
+
+def test_the_worse_hands_fingers_that_changed_are_counted() -> None:
+    before, after = grey(100), grey(100)
+    after[20:] = 200
+    nowhere = square(0, 0)
+    assert verdict.hands_covered(before, after, hands_at(None), nowhere) == 0
+    assert verdict.hands_covered(before, after, hands_at((10, 5)), nowhere) == 0
+    assert verdict.hands_covered(before, after, hands_at((10, 5), (10, 30)), nowhere) == 1
+    # In a pocket a hand may be covered; beyond the picture none is seen.
+    assert verdict.hands_covered(before, after, hands_at((10, 30)), square(0, 40)) == 0
+    assert verdict.hands_covered(before, after, hands_at((10, 300)), nowhere) == 0
 
 
 def test_one_pixel_outside_the_region_is_found() -> None:

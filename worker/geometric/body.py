@@ -1,6 +1,7 @@
 """Where a garment can hang on a person: shoulders, neck, sides and arms, from joints and silhouette."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,6 +40,7 @@ class Arm:
         bare_outer, bare_inner: float64 (n,), how far the arm itself reaches: as seen where it is bare, and
             continued from there under a sleeve.
         hidden: whether the forearm is behind the body, so that the band ends at the elbow.
+        to_hand: how far beyond the wrist the hand comes out of the sleeve, pixels; 0 where it is not seen.
     """
 
     centre: np.ndarray
@@ -50,6 +52,7 @@ class Arm:
     bare_outer: np.ndarray
     bare_inner: np.ndarray
     hidden: bool
+    to_hand: float = 0.0
 
     @property
     def along(self) -> np.ndarray:
@@ -66,6 +69,8 @@ class Arm:
         step /= max(float(np.linalg.norm(step)), 1e-6)
         lengths, narrower = ((0.45, 0.8, 1.0), (0.89, 0.6, 0.1)) if self.hidden else (_HAND, _HAND_HALF)
         more = self.skin[-1] * np.array(lengths)
+        if self.to_hand > more[-1]:
+            more, narrower = self.to_hand * np.array([0.3, 0.7, 1.0]), (1.0, 1.0, 1.0)
 
         def longer(widths: np.ndarray) -> np.ndarray:
             return np.concatenate([widths, widths[-1] * np.array(narrower)])
@@ -254,13 +259,14 @@ def _arm(
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     shown = bare[at_pixel[:, 1], at_pixel[:, 0]]
     bare_outer, bare_inner = _bare(outer, inner, expected, shown)
-    hand = None if wrist is None else _hand(c, normal, expected[-1], bare)
-    if hand is not None and not shown[-3:].all():
-        # The forearm ends as wide as the hand that comes out of the sleeve.
-        near_hand = np.clip(places - 1, 0, 1) ** 2
-        bare_outer += (hand[0] - bare_outer) * near_hand
-        bare_inner += (hand[1] - bare_inner) * near_hand
-    return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden)
+    hand = None if wrist is None or shown[-3:].all() else _hand(c, normal, expected[-1], bare)
+    if hand is None:
+        return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden)
+    # The forearm ends as wide as the hand that comes out of the sleeve.
+    near_hand = np.clip(places - 1, 0, 1) ** 2
+    bare_outer += (hand.outer - bare_outer) * near_hand
+    bare_inner += (hand.inner - bare_inner) * near_hand
+    return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden, hand.beyond)
 
 
 def _bare(
@@ -284,25 +290,31 @@ def _bare(
     return np.minimum(middle + half, outer), np.minimum(half - middle, inner)
 
 
-def _hand(
-    centre: np.ndarray, normal: np.ndarray, expected: float, bare: np.ndarray
-) -> tuple[float, float] | None:
-    """Return how far the hand reaches outwards and inwards where it comes out of a sleeve, pixels.
+class _Hand(NamedTuple):
+    """A hand where it comes out of a sleeve: how far it reaches to both sides, and how far from the wrist."""
 
-    None where no hand follows the wrist. expected: half the wrist's width; bare: where arms are bare.
+    outer: float
+    inner: float
+    beyond: float
+
+
+def _hand(centre: np.ndarray, normal: np.ndarray, expected: float, bare: np.ndarray) -> _Hand | None:
+    """Return the hand at the end of an arm, pixels; None where none follows the wrist.
+
+    expected: half the wrist's width; bare: where arms are bare.
     """
     forward = centre[-1] - centre[-2]
     forward /= max(float(np.linalg.norm(forward)), 1e-6)
-    widths = []
-    for step in np.arange(-0.5, 2.5, 0.1) * expected:
-        at = centre[-1] + forward * step
+    found = []
+    for beyond in np.arange(-0.5, 4.0, 0.1) * expected:
+        at = centre[-1] + forward * beyond
         reaches = [_reach(at, direction, bare, 1.7 * expected) for direction in (normal[-1], -normal[-1])]
         if min(reaches) > 0.3 * expected:
-            widths.append(reaches)
-    if len(widths) < 4:
+            found.append((*reaches, max(beyond, 0.0)))
+    if len(found) < 4:
         return None
-    outward, inward = np.median(widths[:4], axis=0)
-    return float(outward), float(inward)
+    outer, inner, _ = np.median(found[:4], axis=0)
+    return _Hand(float(outer), float(inner), float(found[0][2]))
 
 
 def _edge(
@@ -365,7 +377,7 @@ def _side(
     # Rows that show no side take the measured ones' ratio to the expected.
     ratio = np.interp(rows, rows[seen], found[seen] / expected[seen])
     ratio = cv2.medianBlur(ratio.astype(np.float32)[:, None].repeat(3, 1), 5)[:, 1]
-    ratio = _smooth(ratio, 7.0)
+    ratio = _smooth(ratio, 0.07 * size)
     # A coat stands off the body; what is worn instead does not.
     within = slice(max(0, int(neck[1])), max(1, int(hips[1])))
     worn = np.isin(parse[within], CLOTHES).sum()

@@ -22,9 +22,11 @@ from worker.geometric.warp import (
     stretched_share,
 )
 from worker.maps import Part, Pose
+from worker.pose.fingers import hand_area
 
 _SLACK = (1e-3, 2e-2, 0.2)  # how freely a spline passes its points: the next where the one before folds
 _CREASED = 0.03  # share of a part's area that may be turned over before a smoother spline is tried
+_HELD, _HELD_WIDTH = 0.25, 0.06  # things that are carried: smallest side of their area, and of its parts
 _BESIDE = (Part.BACKGROUND, Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)  # where no old garment belongs
 _ROUND = (
     0.06  # how far the silhouette that is taken over from the old garment is rounded, in units of Body.size
@@ -133,7 +135,9 @@ def try_on(
         trunk.alpha = np.maximum(trunk.alpha, _soft(joint | (trunk.alpha > 0.5)))
     exposure = shade.exposure(image_rgb)
     light = shade.light(image_rgb, cloth) * exposure
-    base, taken, _ = uncover.plate(image_rgb, parse, person_mask, body, placement, light, rng)
+    fingers = hand_area(pose.left_hand, parse.shape) | hand_area(pose.right_hand, parse.shape)
+    plate = uncover.plate(image_rgb, parse, person_mask, body, placement, light, fingers, rng)
+    base, taken = plate.picture, plate.taken
 
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.
     picture = base.copy()
@@ -146,7 +150,7 @@ def try_on(
     for layer in sleeves.values():
         _lay(picture, layer.colour * light[..., None], layer.alpha)
         garment_alpha = np.maximum(garment_alpha, layer.alpha)
-    head = _head(parse, cloth, body)
+    head = np.maximum(_head(parse, cloth, body), _held(parse, person_mask, cloth, body))
     hands = _hands(parse, body, placement)
     _lay(picture, base, hands)
     _lay(picture, image_rgb.astype(np.float32), head)
@@ -183,6 +187,10 @@ def try_on(
                     np.isin(parse, _BESIDE),
                     round(_BESIDE_REACH * body.size),
                 ),
+                "guessed": verdict.guessed_share(
+                    plate.ground & (garment_alpha < 0.5) & (head < 0.5) & (hands < 0.5), garment_alpha
+                ),
+                "hands": verdict.hands_covered(image_rgb, out, pose, np.isin(parse, uncover.LOWER)),
                 "folded": max(layer.folded for layer in (trunk, *sleeves.values())),
                 "stretched": max(layer.stretched for layer in (trunk, *sleeves.values())),
                 "landmarks": verdict.landmark_confidence(garment.landmarks),
@@ -308,7 +316,8 @@ def _hands(parse: np.ndarray, body: bodies.Body, placement: Placement) -> np.nda
 
 
 def _head(parse: np.ndarray, cloth: np.ndarray, body: bodies.Body) -> np.ndarray:
-    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES))
+    """Return the head and what hangs from it over the garment, hair or a scarf, float32 (h, w)."""
+    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES, Part.SCARF))
     # Glasses that hang from the old garment, and buttons taken for hair, go with it.
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(head.astype(np.uint8))
     head &= (stats[:, cv2.CC_STAT_TOP] < body.neck[1])[pieces]
@@ -318,6 +327,20 @@ def _head(parse: np.ndarray, cloth: np.ndarray, body: bodies.Body) -> np.ndarray
     # At a chin or a lock before the old garment the outermost pixels show that garment's colour.
     chin = (parse == Part.FACE) & uncover.grown(cloth, uncover.SKIN_RIM)
     return _soft(head & ~uncover.grown(cloth, uncover.RIM) & ~chin)
+
+
+def _held(parse: np.ndarray, person: np.ndarray, cloth: np.ndarray, body: bodies.Body) -> np.ndarray:
+    """Return the bags and other things that are carried before the body, float32 (h, w).
+
+    They are no part of a person and inside the outline of one.
+    """
+    size = round(_HELD_WIDTH * body.size)
+    things = ((parse == Part.BACKGROUND) & (person >= 128)).astype(np.uint8)
+    things = cv2.morphologyEx(things, cv2.MORPH_OPEN, np.ones((size, size), np.uint8))
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(things)
+    large = stats[:, cv2.CC_STAT_AREA] > (_HELD * body.size) ** 2
+    large[0] = False
+    return _soft(large[pieces] & ~uncover.grown(cloth, uncover.RIM))
 
 
 def _warnings(body: bodies.Body) -> list[str]:

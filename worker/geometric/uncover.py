@@ -1,5 +1,7 @@
 """Paints what the old garment hid and the new one does not: skin, background, trousers."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -15,8 +17,24 @@ RIM, SKIN_RIM = 7, 15
 _REDDER = (0.85, 1.05, 1.15)
 """Light that goes through skin comes out red: shaded skin is redder too; exponents of R, G, B."""
 _THROAT_SAYS, _LIMB_SAYS = 0.2, 0.4  # how far the light on seen skin is carried on, in units of Body.size
+_STAINED = 40  # levels by which skin beside the old garment differs from painted skin where it is not skin
 _HUE = 0.12  # most that a seen limb's hue changes the tone, log ratio
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The person without the old garment.
+
+    Attributes:
+        picture: float32 (1024, 768, 3).
+        taken: bool (1024, 768), where it was painted.
+        ground: bool (1024, 768), where that is background, of which nothing was to be seen.
+    """
+
+    picture: np.ndarray
+    taken: np.ndarray
+    ground: np.ndarray
 
 
 def plate(
@@ -26,8 +44,9 @@ def plate(
     body: Body,
     placement: Placement,
     light: np.ndarray,
+    hands: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Plate:
     """Return the person without the old garment.
 
     Args:
@@ -37,10 +56,8 @@ def plate(
         body: the body's measures.
         placement: where the new garment will be.
         light: the photograph's light on what is worn, float32 (1024, 768), see `shade.light`.
+        hands: where hands are, bool (1024, 768).
         rng: draws the grain of painted surfaces.
-
-    Returns:
-        the picture, float32 (1024, 768, 3); where it was painted, bool; where that is skin, bool.
     """
     taken = taken_off(image, parse, person)
     arms, trunk = bare_shape(parse, body, sleeveless=not placement.sleeves)
@@ -56,7 +73,7 @@ def plate(
     # Below the hem, what is worn there goes on if it is nearer than the background.
     lower = np.isin(parse, LOWER)
     lower_area = taken & below & ~skin_area & _nearer(lower, parse == 0) & (lower | _hips(body, parse.shape))
-    ground_area = taken & ~lower_area
+    ground_area = taken & ~lower_area & ~np.isin(parse, _SKIN)
 
     picture = image.astype(np.float32)
     known_ground = _ground(parse, person)
@@ -67,17 +84,20 @@ def plate(
         bare = np.isin(parse, _SKIN)
         over = _shadow(body)
         # Only along its own arm: a hand before the chest stays as it is.
-        own = skin_area | (parse == Part.NECK) | grown(arms > 0, 9)
+        own = skin_area | (parse == Part.NECK) | (grown(arms > 0, 9) & ~hands)
         reach = grown(skin_area, 2 * over + 1) & own
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
-        share = np.where(bare, np.maximum(share, taken), np.where(taken, rim, 0))[..., None]
-        rounded = light * _rounded(shape, body)
-        picture = share * _skin(image, parse, body, rounded, rng) + (1 - share) * picture
+        skin = _skin(image, parse, body, light * _rounded(shape, body), rng)
+        # Of a finger's rim only what shows the old garment's colour is painted.
+        stained = taken & (np.abs(image - skin).max(2) > _STAINED)
+        share = np.where(bare, np.maximum(share, stained), np.where(taken, rim, 0))[..., None]
+        picture = share * skin + (1 - share) * picture
         taken |= share[..., 0] > 0.01
     if lower_area.any():
         picture[lower_area] = _lower_clothes(image, parse)[lower_area]
-    return picture, taken, skin_area
+    # A label's rim is beside the old garment: it was seen before.
+    return Plate(picture, taken, ground_area & ~skin_area & np.isin(parse, CLOTHES))
 
 
 def _hips(body: Body, shape: tuple[int, ...]) -> np.ndarray:
@@ -103,7 +123,9 @@ def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.nd
     ground = _ground(parse, person)
     if ground.any():
         behind = diffuse(image.astype(np.float32), ground)
-        unlike = np.abs(image - behind).max(2) > 10
+        off = np.abs(image - behind).max(2)
+        # Before a plain wall a faint trace of a white hem is seen.
+        unlike = off > np.clip(6 * np.median(off[ground]), 4, 10)
         taken |= grown(cloth, 33) & background & unlike & ~grown(parse == Part.HAIR, 41)
     return taken
 

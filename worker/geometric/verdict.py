@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.cloth.landmarks import GarmentLandmarks
+from worker.geometric.warp import FOLDED, TORN
 from worker.maps import Body25 as J
 from worker.maps import Pose
 
@@ -18,6 +19,10 @@ _SAMPLES = 400  # pixels of each picture that are matched: their assignment take
 _SEEN = 3  # a pixel that differs by less than this in every channel counts as unchanged
 _LIKELIER = 6.0  # how much likelier a colour must be on the old garment than beside it to count as left over
 _WARN = 0.5  # checks that score less are put into words
+
+_FINGERS = (4, 5, 8, 9, 12, 13, 16, 17, 20)  # knuckles and tips in OpenPose's order; a cuff may hide the rest
+_FEWEST_FINGERS = 5
+_SEEN_ON_HANDS = 16  # a finger that differs by less than this in its strongest channel is the one of before
 
 _BODY = (J.R_SHOULDER, J.L_SHOULDER, J.R_ELBOW, J.L_ELBOW, J.R_HIP, J.L_HIP)
 _CORE = ("r_neck", "l_neck", "r_shoulder", "l_shoulder", "r_armpit", "l_armpit", "r_hem", "l_hem")
@@ -62,15 +67,17 @@ class Verdict:
         return {"warnings": self.warnings, "checks": checks, "score": round(self.score, 3)}
 
 
-# name -> the value that is perfect, the value that is worth nothing, and what to say about a bad one. Good
-# pictures measure 0 folded and below 0.005 stretched; torn ones from 0.014 and 0.02 on.
+# name -> the value that is perfect, the value that is worth nothing, and what to say about a bad one. What is
+# folded or stretched so far that it is worth nothing is refused.
 _SCALES: dict[str, tuple[float, float, str]] = {
     "changed": (0.6, 0.05, "Little of the picture changed where the garment is ({:.0%})."),
     "colour": (5.0, 25.0, "The garment's colours on the body differ from its photograph (ΔE2000 {:.0f})."),
     "outside": (0.0, 1.0, "{:.0f} pixels outside the region changed."),
     "left": (0.01, 0.10, "Some of the old garment may still be seen ({:.0%} of it)."),
-    "folded": (0.0, 0.02, "The garment is creased where it was bent too sharply ({:.1%} of a part)."),
-    "stretched": (0.005, 0.03, "The garment is stretched far beyond its own shape ({:.0%} of a part)."),
+    "guessed": (0.15, 0.8, "Much of the background had to be guessed where the old garment was wider."),
+    "hands": (0.1, 0.6, "A hand may have been painted over."),
+    "folded": (0.005, FOLDED, "The garment is creased where it was bent too sharply ({:.1%} of a part)."),
+    "stretched": (0.01, TORN, "The garment is stretched far beyond its own shape ({:.0%} of a part)."),
     "landmarks": (0.6, 0.1, "The garment's shape was hard to read; collar, sleeves or hem may sit wrongly."),
     "pose": (0.7, 0.1, "Some joints of the person were hardly seen; the garment may sit wrongly."),
 }
@@ -81,8 +88,9 @@ def judge(values: Mapping[str, float], warnings: list[str]) -> Verdict:
 
     Args:
         values: `changed` of `changed_share`, `colour` of `colour_distance`, `outside` of `changed_outside`,
-            `left` of `left_over`, `folded` and `stretched` the worst part's share of
-            `warp.folded_share` and `warp.stretched_share`, `landmarks` and `pose` of the confidences.
+            `left` of `left_over`, `guessed` of `guessed_share`, `hands` of `hands_covered`, `folded` and
+            `stretched` the worst part's share of `warp.folded_share` and `warp.stretched_share`, `landmarks`
+            and `pose` of the confidences.
         warnings: what is known to be wrong already.
     """
     checks, said = {}, list(warnings)
@@ -170,6 +178,33 @@ def left_over(
         # Single pixels are noise.
         stray = cv2.morphologyEx(stray.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     return float(np.count_nonzero((old & kept) | stray) / area)
+
+
+def guessed_share(guessed: np.ndarray, garment: np.ndarray) -> float:
+    """Return how much background was painted where none was to be seen, as a share of the garment's area.
+
+    guessed: bool (h, w), what still shows of it; garment: float32 (h, w), the garment's alpha.
+    """
+    return float(guessed.sum() / max(float(garment.sum()), 1.0))
+
+
+def hands_covered(before: np.ndarray, after: np.ndarray, pose: Pose, lower: np.ndarray) -> float:
+    """Return the share of a hand's fingers and knuckles that no longer look alike, the worse hand's.
+
+    before, after: RGB uint8 (h, w, 3); lower: bool (h, w), trousers and skirt: a finger there is in a pocket.
+    0 where no hand is seen.
+    """
+    height, width = before.shape[:2]
+    worst = 0.0
+    for hand in (pose.left_hand, pose.right_hand):
+        x, y = hand[list(_FINGERS), :2].astype(int).T
+        seen = (hand[list(_FINGERS), 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        seen[seen] &= ~lower[y[seen], x[seen]]
+        if seen.sum() >= _FEWEST_FINGERS:
+            x, y = x[seen], y[seen]
+            other = cv2.blur(_difference(before, after).astype(np.float32), (5, 5))[y, x] > _SEEN_ON_HANDS
+            worst = max(worst, float(other.mean()))
+    return worst
 
 
 def landmark_confidence(found: GarmentLandmarks) -> float:

@@ -7,9 +7,9 @@ from scipy.spatial.distance import cdist
 from worker.errors import SynthesisError
 
 _STEP = 8  # pixels between the nodes at which a spline is evaluated; between them it is nearly straight
-_FOLDED = 0.08  # share of a part's area that may be turned over before the picture is refused
+FOLDED = 0.06  # share of a part's area that may be turned over before the picture is refused
 _STRETCHED = 9.0  # a patch that grows this much more than the part on the whole is torn rather than bent
-_TORN = 0.30  # share of a part's area that may be stretched so far before the picture is refused
+TORN = 0.15  # share of a part's area that may be stretched so far before the picture is refused
 
 
 class ThinPlateSpline:
@@ -89,13 +89,13 @@ def stretched_share(positions: np.ndarray, inside: np.ndarray) -> float:
 def refuse_folds(positions: np.ndarray, inside: np.ndarray, part: str) -> None:
     """Raise SynthesisError when the map of a part of the garment folds or tears it where it is seen."""
     torn = stretched_share(positions, inside)
-    if torn > _TORN:
+    if torn > TORN:
         raise SynthesisError(
             f"The garment's {part} would be torn on this pose ({torn:.0%} of it overstretched): use "
             "a photograph that shows the person from the front, with the arms away from the camera's axis."
         )
     share = folded_share(positions, inside)
-    if share > _FOLDED:
+    if share > FOLDED:
         raise SynthesisError(
             f"The garment's {part} would fold over itself on this pose ({share:.0%} of it): use a photograph "
             "that shows the person from the front, with the arms away from the camera's axis."
