@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -171,14 +171,12 @@ class Batch:
         photo: (b, 3, h, w) in [-1, 1], the person who wears the garment.
         labels: int64 (b, h, w), labels of `worker.viton_hd.labels.SEGMENTATION`.
         parse: (b, 7, h, w), the labels of SYNTHESIS, one-hot.
-        cihp: the labels of CIHP that both come from, uint8 (b, h, w).
     """
 
     seen: Tensors
     photo: Tensor
     labels: Tensor
     parse: Tensor
-    cihp: Tensor = field(repr=False)
 
     @property
     def worn(self) -> Tensor:
@@ -199,7 +197,6 @@ class Batch:
             photo=scaled(given["photo"]),
             labels=labels,
             parse=one_hot(synthesis_labels(labels), len(SYNTHESIS)),
-            cihp=given["parse"],
         )
 
 
