@@ -1,4 +1,8 @@
-"""Twenty hard try-ons: what is photographed, what is made of it, and what should come of it."""
+"""Twenty hard try-ons: what is photographed, what is made of it, and what should come of it.
+
+None of the street photographs is among those that `tryon evaluate parsing` tests the parser on: hard cases
+are there to be mended. Most of them the parser was trained on.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +63,7 @@ CASES: Sequence[Case] = (
     Case("hair over both shoulders", "street/0426", "01260_00"),
     Case("side turn", "street/0630", "02783_00", (PICTURE, "PoseError")),
     Case("seated", "street/0450", "01430_00"),
-    Case("long coat", "street/0141", "01260_00"),
+    Case("long coat", "street/0057", "01260_00"),
     Case("dress", "street/0637", "06429_00"),
     Case("bag", "street/0337", "01430_00"),
     Case("sleeveless on long-sleeved", "studio/03615_00", "08348_00"),

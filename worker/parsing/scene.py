@@ -431,6 +431,13 @@ class Scene:
         place[..., _C.OTHER] += 0.01
         if self.seen is not None:
             place = (self.seen + _DOUBT) * place**_JOINTS_SAY_BESIDE
+            # Skin where a forearm is raised before the throat is the arm's.
+            raised = [
+                _soft(1.2 - arm, 0.2) * (at > 1) for arm, at in zip(self.arms, self.arm_places, strict=True)
+            ]
+            moved = np.maximum(*raised) * place[..., _C.NECK]
+            place[..., _C.ARM] += moved
+            place[..., _C.NECK] -= moved
             # What a network takes for a bag on a shoulder is a sleeve of lace or fringes: bags hang lower.
             apart = [np.hypot(self.x - x, self.y - y) for x, y in self.body.shoulders]
             place[..., _C.OTHER] *= 1 - 0.8 * _soft(1.4 - np.minimum(*apart) / self.body.head, 0.3)
