@@ -12,6 +12,7 @@ from worker.errors import PoseError, SynthesisError
 from worker.frame import FILL, HEIGHT, WIDTH
 from worker.geometric import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
+from worker.geometric.pattern import front_edge
 from worker.geometric.shade import exposure
 from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
 from worker.maps import Part, Pose
@@ -190,3 +191,44 @@ def test_a_dark_photograph_darkens_the_garment_and_a_dark_coat_does_not():
     assert exposure(canvas) == pytest.approx(0.2)
     canvas[:40, 300:500] = 220  # a lamp, a window, the sky
     assert exposure(canvas) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("label", "place"),
+    [(Part.BACKGROUND, (560, 760, 400, 540)), (Part.SCARF, (330, 620, 360, 430))],
+    ids=["a bag", "a scarf"],
+)
+def test_what_hangs_before_the_body_stays_before_the_garment(
+    person: Person, garment: Garment, label: Part, place: tuple[int, int, int, int]
+) -> None:
+    top, bottom, left, right = place
+    image, pose, parse, mask = person
+    image, parse = image.copy(), parse.copy()
+    image[top:bottom, left:right], parse[top:bottom, left:right] = (30, 120, 60), label
+    worn = try_on(image, pose, parse, mask, garment, seed=1)
+    kept = worn.image[top + 30 : bottom - 30, left + 15 : right - 15]
+    assert (kept == (30, 120, 60)).all()
+
+
+def _shirt(*, standing: bool) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """A light garment whose dark inside is seen between the neck points; with collar points or without."""
+    solid = np.zeros((HEIGHT, WIDTH), bool)
+    solid[200:800, 200:568] = True
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    if standing:
+        solid |= (rows > 140) & (np.abs(np.abs(columns - 384) - 70) < (rows - 140) / 2) & (rows <= 200)
+    image = np.where(solid[..., None], (200, 205, 215), (246, 246, 246)).astype(np.uint8)
+    inside = ((columns - 384) / 100) ** 2 + ((rows - 200) / 90) ** 2 < 1
+    image[inside & (rows >= 200)] = (90, 92, 100)
+    points = {"r_neck": (284, 200), "l_neck": (484, 200), "neck_front": (384, 202)}
+    return image, solid, {name: np.array(point, float) for name, point in points.items()}
+
+
+def test_the_inside_of_the_back_is_cut_away_below_the_collar() -> None:
+    edge = front_edge(*_shirt(standing=False))
+    assert 270 < edge[:, 1].max() < 310
+
+
+def test_a_collar_whose_points_stand_up_is_kept_whole() -> None:
+    edge = front_edge(*_shirt(standing=True))
+    assert edge[:, 1] == pytest.approx(200)

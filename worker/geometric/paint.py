@@ -4,6 +4,12 @@ import cv2
 import numpy as np
 
 
+def farthest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the largest difference over the channels of two pictures of one type, (h, w) of that type."""
+    red, green, blue = cv2.split(cv2.absdiff(one, other))
+    return np.asarray(cv2.max(cv2.max(red, green), blue))
+
+
 def mirrored(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Return the picture continued outside the area by its mirror image across the area's edge.
 

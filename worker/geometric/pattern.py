@@ -215,9 +215,9 @@ def front_edge(
     through = depth > 0.12 * width  # the background shows above the back's own edge
     if straps:
         return _curve(base, max(depth, 0.05 * width), _SHAPES[1])  # between straps no back is to be seen
-    top = solid[:, round(middle[0])].argmax()
-    if middle[1] - top > 0.12 * width:
-        return base  # a collar that stands above the neck points closes around the neck
+    columns = np.clip(base[:, 0].astype(int), 0, solid.shape[1] - 1)
+    if (base[:, 1] - solid[:, columns].argmax(0)).max() > 0.12 * width:
+        return base  # a collar that stands above the neck points, or has points that do, lies around the neck
     lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
     # The garment's own outline is not what is looked for.
     deep = cv2.erode(solid.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0

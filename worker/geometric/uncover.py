@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from worker.geometric.body import CLOTHES, SIDES, Body
-from worker.geometric.paint import diffuse, grain, textured
+from worker.geometric.paint import diffuse, farthest, grain, textured
 from worker.geometric.place import Placement, shoulder_line, stub
 from worker.maps import Part
 
@@ -90,7 +90,7 @@ def plate(
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         skin = _skin(image, parse, body, light * _rounded(shape, body), rng)
         # Of a finger's rim only what shows the old garment's colour is painted.
-        stained = taken & (np.abs(image - skin).max(2) > _STAINED)
+        stained = taken & (farthest(picture, skin) > _STAINED)
         share = np.where(bare, np.maximum(share, stained), np.where(taken, rim, 0))[..., None]
         picture = share * skin + (1 - share) * picture
         taken |= share[..., 0] > 0.01
@@ -123,7 +123,7 @@ def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.nd
     ground = _ground(parse, person)
     if ground.any():
         behind = diffuse(image.astype(np.float32), ground)
-        off = np.abs(image - behind).max(2)
+        off = farthest(image.astype(np.float32), behind)
         # Before a plain wall a faint trace of a white hem is seen.
         unlike = off > np.clip(6 * np.median(off[ground]), 4, 10)
         taken |= grown(cloth, 33) & background & unlike & ~grown(parse == Part.HAIR, 41)
@@ -320,11 +320,13 @@ def _relief(shape: tuple[int, ...], body: Body) -> np.ndarray:
     A neck is a column, darker towards its sides; it ends in a hollow, from which the collarbones rise to the
     shoulders, each a lit ridge over a shaded furrow.
     """
-    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) + 0.5
+    first, last = (round(float(np.clip(body.neck[1] + end * body.size, 0, shape[0]))) for end in (-0.8, 0.4))
+    light = np.ones(shape[:2], np.float32)
+    y, x = np.mgrid[first:last, : shape[1]].astype(np.float32) + 0.5
     x, y = (x - body.neck[0]) / body.size, (y - body.neck[1]) / body.size
     column = np.clip(-y / 0.1, 0, 1) * np.clip(np.abs(x) / 0.24, 0, 1) ** 2
     hollow = np.exp(-((x / 0.045) ** 2) - ((y - 0.07) / 0.035) ** 2)
-    light = 1 - 0.2 * column - 0.07 * hollow
+    here = 1 - 0.2 * column - 0.07 * hollow
     for side in SIDES:
         end = (body.shoulder[side] - body.neck) / body.size * 0.82 - [0.0, 0.04]
         begin = np.array([0.12 * end[0], 0.09])
@@ -332,7 +334,8 @@ def _relief(shape: tuple[int, ...], body: Body) -> np.ndarray:
         below = y - (begin[1] + (end[1] - begin[1]) * along)
         strength = np.clip(along / 0.12, 0, 1) * np.clip((1 - along) / 0.5, 0, 1)
         ridge, furrow = np.exp(-((below / 0.022) ** 2)), np.exp(-(((below - 0.045) / 0.035) ** 2))
-        light += strength * (0.045 * ridge - 0.05 * furrow)
+        here += strength * (0.045 * ridge - 0.05 * furrow)
+    light[first:last] = here
     return light
 
 

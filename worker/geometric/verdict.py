@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.cloth.landmarks import GarmentLandmarks
+from worker.geometric.paint import farthest
 from worker.geometric.warp import FOLDED, TORN
 from worker.maps import Body25 as J
 from worker.maps import Pose
@@ -110,12 +111,12 @@ def changed_share(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> 
     core = region >= 128
     if not core.any():
         return 0.0
-    return float(np.mean(_difference(before, after)[core] >= _SEEN))
+    return float(np.mean(farthest(before, after)[core] >= _SEEN))
 
 
 def changed_outside(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> int:
     """Return how many pixels differ at all where the region's alpha is 0; arrays as in `changed_share`."""
-    return int(np.count_nonzero(_difference(before, after)[region == 0]))
+    return int(np.count_nonzero(farthest(before, after)[region == 0]))
 
 
 def colour_distance(
@@ -202,7 +203,7 @@ def hands_covered(before: np.ndarray, after: np.ndarray, pose: Pose, lower: np.n
         seen[seen] &= ~lower[y[seen], x[seen]]
         if seen.sum() >= _FEWEST_FINGERS:
             x, y = x[seen], y[seen]
-            other = cv2.blur(_difference(before, after).astype(np.float32), (5, 5))[y, x] > _SEEN_ON_HANDS
+            other = cv2.blur(farthest(before, after).astype(np.float32), (5, 5))[y, x] > _SEEN_ON_HANDS
             worst = max(worst, float(other.mean()))
     return worst
 
@@ -215,10 +216,6 @@ def landmark_confidence(found: GarmentLandmarks) -> float:
 def pose_confidence(pose: Pose) -> float:
     """Return the mean confidence of shoulders, elbows and hips, 0..1; a joint that is not seen counts 0."""
     return float(np.mean(pose.body[list(_BODY), 2]))
-
-
-def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.absdiff(before, after).max(2))
 
 
 def _even(colours: np.ndarray, count: int) -> np.ndarray:
