@@ -17,7 +17,7 @@ RIM, SKIN_RIM = 7, 15
 _REDDER = (0.85, 1.05, 1.15)
 """Light that goes through skin comes out red: shaded skin is redder too; exponents of R, G, B."""
 _THROAT_SAYS, _LIMB_SAYS = 0.2, 0.4  # how far the light on seen skin is carried on, in units of Body.size
-_STAINED = 40  # levels by which skin beside the old garment differs from painted skin where it is not skin
+_STAINED = (70.0, 12.0)  # in lightness and in hue, 8-bit CIELAB: what differs more from painted skin is none
 _HUE = 0.12  # most that a seen limb's hue changes the tone, log ratio
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
 
@@ -84,13 +84,13 @@ def plate(
         bare = np.isin(parse, _SKIN)
         over = _shadow(body)
         # Only along its own arm: a hand before the chest stays as it is.
-        own = skin_area | (parse == Part.NECK) | (grown(arms > 0, 9) & ~hands)
+        own = (skin_area | (parse == Part.NECK) | grown(arms > 0, 9)) & ~hands
         reach = grown(skin_area, 2 * over + 1) & own
         share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * over), 0)
         rim = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.2)
         skin = _skin(image, parse, body, light * _rounded(shape, body), rng)
         # Of a finger's rim only what shows the old garment's colour is painted.
-        stained = taken & (farthest(picture, skin) > _STAINED)
+        stained = _stained(image, skin, taken & bare)
         share = np.where(bare, np.maximum(share, stained), np.where(taken, rim, 0))[..., None]
         picture = share * skin + (1 - share) * picture
         taken |= share[..., 0] > 0.01
@@ -104,6 +104,23 @@ def _hips(body: Body, shape: tuple[int, ...]) -> np.ndarray:
     """Return what lies between the trunk's sides, bool: trousers that a hanging sleeve hid end there."""
     columns = np.arange(shape[1])[None, :] + 0.5
     return np.asarray((columns > body.side_x["r"][:, None]) & (columns < body.side_x["l"][:, None]))
+
+
+def _stained(image: np.ndarray, skin: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return the bare pixels beside the old garment that have its colour in them, bool (h, w).
+
+    Skin may be lit or shaded and keeps its hue. image: RGB uint8 (h, w, 3); skin: as it would be painted,
+    float32 alike; where: bool (h, w), the pixels in question.
+    """
+    stained = where.copy()
+    if where.any():
+        seen, painted = (
+            cv2.cvtColor(colours[where][None].astype(np.uint8), cv2.COLOR_RGB2LAB)[0].astype(np.float32)
+            for colours in (image, skin)
+        )
+        off = np.abs(seen - painted)
+        stained[where] = (off[:, 0] > _STAINED[0]) | (np.hypot(off[:, 1], off[:, 2]) > _STAINED[1])
+    return stained
 
 
 def _nearer(first: np.ndarray, second: np.ndarray) -> np.ndarray:
