@@ -3,6 +3,9 @@
 import cv2
 import numpy as np
 
+_GRAIN = 5  # what is finer than this is texture, pixels
+_STRONGEST = 12.0  # levels: what differs more from its surroundings is a thing, not texture
+
 
 def farthest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the largest difference over the channels of two pictures of one type, (h, w) of that type."""
@@ -10,11 +13,15 @@ def farthest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.max(cv2.max(red, green), blue))
 
 
-def mirrored(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def mirrored(image: np.ndarray, inside: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """Return the picture continued outside the area by its mirror image across the area's edge.
 
-    Where the mirror image is itself outside, the nearest pixel of the edge is taken. image: (h, w, c),
-    inside: bool (h, w) with at least one pixel set.
+    Where the mirror image is itself outside, the nearest pixel of the edge is taken.
+
+    Args:
+        image: (h, w, c).
+        inside: bool (h, w) with at least one pixel set.
+        wanted: bool (h, w), where it is continued; None for everywhere.
     """
     height, width = inside.shape
     _, labels = cv2.distanceTransformWithLabels(
@@ -23,7 +30,7 @@ def mirrored(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     y, x = np.nonzero(inside)
     nearest = np.zeros((int(labels.max()) + 1, 2), np.int32)
     nearest[labels[y, x]] = np.column_stack([y, x])
-    oy, ox = np.nonzero(~inside)
+    oy, ox = np.nonzero(~inside if wanted is None else wanted & ~inside)
     edge = nearest[labels[oy, ox]]
     mirror = np.clip(2 * edge - np.column_stack([oy, ox]), 0, [height - 1, width - 1])
     usable = inside[mirror[:, 0], mirror[:, 1]]
@@ -33,16 +40,23 @@ def mirrored(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return out
 
 
-def textured(picture: np.ndarray, known: np.ndarray, limit: float = 12.0) -> np.ndarray:
-    """Return the picture, float32 (h, w, 3), with unknown pixels filled: smooth colours, mirrored texture."""
-    smooth = diffuse(picture, known)
-    mirror = mirrored(picture, known)
+def textured(picture: np.ndarray, known: np.ndarray, wanted: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    """Return what fills the wanted pixels: smooth colours with mirrored texture, float32 (n, 3).
+
+    Args:
+        picture: float32 (h, w, 3).
+        known: bool (h, w), what is to be continued.
+        wanted: bool (h, w), the n pixels to fill, none of them known.
+        smooth: float32 (h, w, 3), `diffuse` of picture and known.
+    """
+    around = cv2.dilate(wanted.astype(np.uint8), np.ones((4 * _GRAIN + 1,) * 2, np.uint8)) > 0
+    mirror = mirrored(picture, known, around)
     # A wall's grain goes on; an edge mirrored would be a ghost of what stands there.
-    texture = mirror - cv2.GaussianBlur(mirror, (0, 0), 5)
+    texture = (mirror - cv2.GaussianBlur(mirror, (0, 0), _GRAIN))[wanted]
     # Far inside, where one pixel of the edge stands for many, texture would be streaks.
-    depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)
-    texture = np.clip(texture, -limit, limit) * np.exp(-depth / 25)[..., None]
-    return np.where(known[..., None], picture, smooth + texture)
+    depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)[wanted]
+    texture = np.clip(texture, -_STRONGEST, _STRONGEST) * np.exp(-depth / 25)[:, None]
+    return np.asarray(smooth[wanted] + texture)
 
 
 def diffuse(picture: np.ndarray, known: np.ndarray) -> np.ndarray:

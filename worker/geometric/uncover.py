@@ -59,7 +59,10 @@ def plate(
         hands: where hands are, bool (1024, 768).
         rng: draws the grain of painted surfaces.
     """
-    taken = taken_off(image, parse, person)
+    picture = image.astype(np.float32)
+    known_ground = _inner((parse == 0) & (person < 128), 33)  # what is background for certain
+    behind = diffuse(picture, known_ground) if known_ground.any() else None
+    taken = _taken_off(picture, parse, known_ground, behind)
     arms, trunk = bare_shape(parse, body, sleeveless=not placement.sleeves)
     if placement.sleeves:
         # A garment with sleeves lies on the shoulders: beside its collar no skin shows.
@@ -75,10 +78,8 @@ def plate(
     lower_area = taken & below & ~skin_area & _nearer(lower, parse == 0) & (lower | _hips(body, parse.shape))
     ground_area = taken & ~lower_area & ~np.isin(parse, _SKIN)
 
-    picture = image.astype(np.float32)
-    known_ground = _ground(parse, person)
-    if ground_area.any() and known_ground.any():
-        picture[ground_area] = textured(picture, known_ground)[ground_area]
+    if behind is not None:
+        picture[ground_area] = textured(picture, known_ground, ground_area, behind)
     if skin_area.any():
         # Painted skin passes into real skin without an edge.
         bare = np.isin(parse, _SKIN)
@@ -95,7 +96,7 @@ def plate(
         picture = share * skin + (1 - share) * picture
         taken |= share[..., 0] > 0.01
     if lower_area.any():
-        picture[lower_area] = _lower_clothes(image, parse)[lower_area]
+        picture[lower_area] = _lower_clothes(image, lower, lower_area)
     # A label's rim is beside the old garment: it was seen before.
     return Plate(picture, taken, ground_area & ~skin_area & np.isin(parse, CLOTHES))
 
@@ -130,26 +131,28 @@ def _nearer(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray(to_first < to_second)
 
 
-def taken_off(image: np.ndarray, parse: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Return where the old garment, its soft rim, and what the labels missed of it are, bool."""
+def _taken_off(
+    picture: np.ndarray, parse: np.ndarray, ground: np.ndarray, behind: np.ndarray | None
+) -> np.ndarray:
+    """Return where the old garment, its soft rim, and what the labels missed of it are, bool (h, w).
+
+    Args:
+        picture: the photograph, float32 (h, w, 3).
+        parse: CIHP labels, uint8 (h, w).
+        ground: what is background for certain, bool (h, w).
+        behind: the background, continued behind the person, float32 (h, w, 3); None where none is seen.
+    """
     cloth = np.isin(parse, CLOTHES)
     background = parse == 0
     bare = np.isin(parse, (Part.NECK, Part.FACE))
     taken = cloth | (grown(cloth, 9) & background) | grown(cloth, RIM) | (grown(cloth, SKIN_RIM) & bare)
     # A label's edge is some pixels off: what is beside it and is not like the background goes too.
-    ground = _ground(parse, person)
-    if ground.any():
-        behind = diffuse(image.astype(np.float32), ground)
-        off = farthest(image.astype(np.float32), behind)
+    if behind is not None:
+        off = farthest(picture, behind)
         # Before a plain wall a faint trace of a white hem is seen.
         unlike = off > np.clip(6 * np.median(off[ground]), 4, 10)
         taken |= grown(cloth, 33) & background & unlike & ~grown(parse == Part.HAIR, 41)
-    return taken
-
-
-def _ground(parse: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Return what is background for certain, bool."""
-    return _inner((parse == 0) & (person < 128), 33)
+    return np.asarray(taken)
 
 
 def grown(area: np.ndarray, size: int) -> np.ndarray:
@@ -360,10 +363,15 @@ def _inner(area: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cv2.erode(area.astype(np.uint8), np.ones((size, size), np.uint8)) > 0)
 
 
-def _lower_clothes(image: np.ndarray, parse: np.ndarray) -> np.ndarray:
-    """Return what is worn below, continued upwards by its mirror image, float32 (h, w, 3)."""
-    lower = np.isin(parse, LOWER)
+def _lower_clothes(image: np.ndarray, lower: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return what is worn below, continued upwards by its mirror image to the wanted pixels, float32 (n, 3).
+
+    image: RGB uint8 (h, w, 3); lower, wanted: bool (h, w), where it is seen and where it is to be.
+    """
+    picture = image.astype(np.float32)
+    if not lower.any():
+        return picture[wanted]
     # Its rim beside the old garment lies in shadow.
     inner = _inner(lower, 17)
-    lower = inner if inner.any() else lower
-    return textured(image.astype(np.float32), lower) if lower.any() else image.astype(np.float32)
+    known = (inner if inner.any() else lower) & ~wanted
+    return textured(picture, known, wanted, diffuse(picture, known)) if known.any() else picture[wanted]
