@@ -23,6 +23,7 @@ _ARM_AT = (0.0, 0.25, 0.6, 1.0, 1.3, 2.0)
 _ARM_HALF = (0.155, 0.150, 0.125, 0.115, 0.112, 0.072)
 # The hand's root beyond the wrist and its half width, in units of the wrist's half width.
 _HAND, _HAND_HALF = (0.6, 1.2, 1.8), (1.0, 0.9, 0.55)
+_END, _END_HALF = (0.45, 0.8, 1.0), (0.89, 0.6, 0.1)  # the same where none is seen: a half circle
 
 _CLEAR = 6  # rows above a shoulder that must be background for it to be the skyline
 
@@ -40,7 +41,7 @@ class Arm:
         bare_outer, bare_inner: float64 (n,), how far the arm itself reaches: as seen where it is bare, and
             continued from there under a sleeve.
         hidden: whether the forearm is behind the body, so that the band ends at the elbow.
-        to_hand: how far beyond the wrist the hand comes out of the sleeve, pixels; 0 where it is not seen.
+        to_hand: how far beyond the wrist the hand is seen, pixels; None where it is not.
     """
 
     centre: np.ndarray
@@ -52,7 +53,7 @@ class Arm:
     bare_outer: np.ndarray
     bare_inner: np.ndarray
     hidden: bool
-    to_hand: float = 0.0
+    to_hand: float | None = None
 
     @property
     def along(self) -> np.ndarray:
@@ -61,15 +62,15 @@ class Arm:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def _beyond(self) -> "Arm":
-        """Return the arm with the hand's root, which a cuff may have hidden; rounded, lest no hand follow.
+        """Return the arm with the hand's root, which a cuff may have hidden.
 
-        A hidden forearm's elbow is rounded off.
+        Where no hand follows, it is rounded off, as the elbow of a hidden forearm is.
         """
         step = self.centre[-1] - self.centre[-2]
         step /= max(float(np.linalg.norm(step)), 1e-6)
-        lengths, narrower = ((0.45, 0.8, 1.0), (0.89, 0.6, 0.1)) if self.hidden else (_HAND, _HAND_HALF)
+        lengths, narrower = (_END, _END_HALF) if self.to_hand is None else (_HAND, _HAND_HALF)
         more = self.skin[-1] * np.array(lengths)
-        if self.to_hand > more[-1]:
+        if self.to_hand is not None and self.to_hand > more[-1]:
             more, narrower = self.to_hand * np.array([0.3, 0.7, 1.0]), (1.0, 1.0, 1.0)
 
         def longer(widths: np.ndarray) -> np.ndarray:
@@ -259,7 +260,9 @@ def _arm(
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     shown = bare[at_pixel[:, 1], at_pixel[:, 0]]
     bare_outer, bare_inner = _bare(outer, inner, expected, shown)
-    hand = None if wrist is None or shown[-3:].all() else _hand(c, normal, expected[-1], bare)
+    if shown[-3:].all():
+        return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden, 0.0)
+    hand = None if wrist is None else _hand(c, normal, expected[-1], bare)
     if hand is None:
         return Arm(c, normal, places, outer, inner, expected, bare_outer, bare_inner, hidden)
     # The forearm ends as wide as the hand that comes out of the sleeve.

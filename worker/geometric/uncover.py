@@ -1,5 +1,6 @@
 """Paints what the old garment hid and the new one does not: skin, background, trousers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ RIM, SKIN_RIM = 7, 15
 _REDDER = (0.85, 1.05, 1.15)
 """Light that goes through skin comes out red: shaded skin is redder too; exponents of R, G, B."""
 _THROAT_SAYS, _LIMB_SAYS = 0.2, 0.4  # how far the light on seen skin is carried on, in units of Body.size
+_LONG = 1.8  # how far down the arm a long sleeve reaches at least, 2 at the wrist
 _STAINED = (70.0, 12.0)  # in lightness and in hue, 8-bit CIELAB: what differs more from painted skin is none
 _HUE = 0.12  # most that a seen limb's hue changes the tone, log ratio
 LOWER = (Part.PANTS, Part.SKIRT, Part.LEFT_LEG, Part.RIGHT_LEG)
@@ -63,7 +65,7 @@ def plate(
     known_ground = _inner((parse == 0) & (person < 128), 33)  # what is background for certain
     behind = diffuse(picture, known_ground) if known_ground.any() else None
     taken = _taken_off(picture, parse, known_ground, behind)
-    arms, trunk = bare_shape(parse, body, sleeveless=not placement.sleeves)
+    arms, trunk = bare_shape(parse, body, placement.cuff, sleeveless=not placement.sleeves)
     if placement.sleeves:
         # A garment with sleeves lies on the shoulders: beside its collar no skin shows.
         columns = np.arange(parse.shape[1]) + 0.5
@@ -161,7 +163,9 @@ def grown(area: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(cv2.dilate(area.astype(np.uint8), disc) > 0)
 
 
-def bare_shape(parse: np.ndarray, body: Body, *, sleeveless: bool) -> tuple[np.ndarray, np.ndarray]:
+def bare_shape(
+    parse: np.ndarray, body: Body, cuff: Mapping[str, float], *, sleeveless: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each.
 
     An arm that is behind the body, all or its forearm, is left out unless the new garment has no sleeves.
@@ -183,7 +187,9 @@ def bare_shape(parse: np.ndarray, body: Body, *, sleeveless: bool) -> tuple[np.n
             arm = stub(body, side)
         if arm is None or (arm.hidden and not sleeveless):
             continue
-        arms |= arm.band(size, skin=True, first=0.12)
+        # A long sleeve whose hand is not seen ends in no stump.
+        whole = arm.to_hand is not None or cuff.get(side, 0.0) < _LONG
+        arms |= arm.band(size, skin=True, first=0.12, last=2.0 if whole else _LONG)
         # The deltoid rounds the shoulder off between its top and the arm's outer side.
         radius = float(arm.bare_outer[1] + arm.bare_inner[1]) / 2
         middle = arm.centre[1] + arm.normal[1] * (arm.bare_outer[1] - radius)
