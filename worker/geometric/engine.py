@@ -142,7 +142,7 @@ def try_on(
     # From back to front: trunk, arms before the trunk, sleeves, hair and head.
     picture = base.copy()
     garment_alpha = np.zeros(parse.shape, np.float32)
-    front = _front_arms(parse, body, placement.cuff, taken)
+    front = _front_arms(parse, body, placement.cuff, taken & plate.arms)
     _lay(picture, trunk.colour * light[..., None], trunk.alpha)
     garment_alpha = np.maximum(garment_alpha, trunk.alpha)
     _lay(picture, base, front)
@@ -281,9 +281,12 @@ def _bare_arms(parse: np.ndarray, body: bodies.Body) -> np.ndarray:
 
 
 def _front_arms(
-    parse: np.ndarray, body: bodies.Body, cuff: dict[str, float], taken: np.ndarray
+    parse: np.ndarray, body: bodies.Body, cuff: dict[str, float], painted: np.ndarray
 ) -> np.ndarray:
-    """Return where arms lie before the trunk: bare ones as labelled, painted ones where a sleeve was."""
+    """Return where arms lie before the trunk: bare ones as labelled, painted ones where a sleeve was.
+
+    painted: bool (1024, 768), where bare arms were painted.
+    """
     area = _bare_arms(parse, body)
     for side in SIDES:
         arm = body.arms[side]
@@ -293,7 +296,9 @@ def _front_arms(
             area &= arm.band((HEIGHT, WIDTH), skin=False, last=cuff[side]) == 0
         # An arm whose forearm is behind the back lies behind the trunk.
         if arm is not None and not arm.hidden:
-            area |= taken & (arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0)
+            area |= painted & (
+                arm.band(parse.shape, skin=True, first=max(0.4, cuff.get(side, 0.0) - 0.1)) > 0
+            )
     return _soft(area)
 
 

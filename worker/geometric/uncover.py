@@ -31,11 +31,13 @@ class Plate:
     Attributes:
         picture: float32 (1024, 768, 3).
         taken: bool (1024, 768), where it was painted.
+        arms: bool (1024, 768), where bare arms are, seen or painted.
         ground: bool (1024, 768), where that is background, of which nothing was to be seen.
     """
 
     picture: np.ndarray
     taken: np.ndarray
+    arms: np.ndarray
     ground: np.ndarray
 
 
@@ -100,7 +102,7 @@ def plate(
     if lower_area.any():
         picture[lower_area] = _lower_clothes(image, lower, lower_area)
     # A label's rim is beside the old garment: it was seen before.
-    return Plate(picture, taken, ground_area & ~skin_area & np.isin(parse, CLOTHES))
+    return Plate(picture, taken, arms > 0, ground_area & ~skin_area & np.isin(parse, CLOTHES))
 
 
 def _hips(body: Body, shape: tuple[int, ...]) -> np.ndarray:
