@@ -2,12 +2,12 @@
 
 from functools import partial
 
+from config.errors import TryonError
 from worker.app import app
-from worker.errors import TryonError
 
 
 def _run(name: str, job_id: str) -> str:
-    from worker import process, runner, wake  # a producer imports this module and runs no stage
+    from worker.queue import process, runner, wake  # a producer imports this module and runs no stage
 
     worker = process.current()
     runner.run_stage(job_id, name, worker=worker.name, models=worker.models, wake=partial(wake.send, app))

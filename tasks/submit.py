@@ -9,11 +9,11 @@ from celery.result import AsyncResult
 from celery.utils import uuid
 from kombu.exceptions import OperationalError
 
+from config.errors import InputValidationError, TryonError
 from worker.app import app
-from worker.errors import InputValidationError, TryonError
 
 if TYPE_CHECKING:
-    from worker.request import TryonRequest
+    from worker.queue.request import TryonRequest
 
 # What a submission needs is imported with the first one, so that importing this module costs next to nothing.
 
@@ -38,8 +38,8 @@ class TryonTask(Task):
         Raises InputValidationError when the request is not acceptable, and DatabaseUnavailableError when
         it could not be written.
         """
-        from worker import intake
-        from worker.request import TryonRequest
+        from worker.queue import intake
+        from worker.queue.request import TryonRequest
 
         refused = sorted(options.keys() & {"countdown", "eta", "expires", "link", "link_error"})
         if refused:
@@ -51,7 +51,7 @@ class TryonTask(Task):
         return self.AsyncResult(submitted.job_id)
 
     def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
-        from worker import wake
+        from worker.queue import wake
 
         message = request.options()
         if request.idempotency_key is not None:
@@ -82,8 +82,8 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     """Write the job if its message came first, and wake its first stages; returns the job's id."""
     from db import jobs
     from db.session import DatabaseUnavailableError
-    from worker import intake, wake
-    from worker.request import TryonRequest
+    from worker.queue import intake, wake
+    from worker.queue.request import TryonRequest
 
     try:
         try:

@@ -13,10 +13,10 @@ from config.settings import settings
 from db.migrate import upgrade
 from db.models import Base
 from tests.support.workers import BRISK, ROOT, WorkerProcess
-from worker import sweep
 from worker.app import app
-from worker.embedded.servers import NAMES, EmbeddedServers
-from worker.storage import storage
+from worker.artifacts.storage import storage
+from worker.machine.embedded.servers import NAMES, EmbeddedServers
+from worker.queue import sweep
 
 
 @pytest.fixture(scope="session")

@@ -34,16 +34,17 @@ def _logging(**_: Any) -> None:
 def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Settle the queues and devices before the pool forks: one process per device for GPU stages."""
     global _queues, _devices
+    from config.errors import WeightsMissingError
     from config.settings import ConfigurationError, settings
-    from worker import device, pipeline
-    from worker.errors import WeightsMissingError
+    from worker.machine import device
+    from worker.stages import table
 
     set_up_logging()
     chosen = options.get("queues") or queues.ALL
     _queues = tuple(chosen.split(",") if isinstance(chosen, str) else chosen)
     try:
-        for stage in pipeline.of_queues(_queues):
-            pipeline.check(stage)
+        for stage in table.of_queues(_queues):
+            table.check(stage)
         if queues.GPU in _queues:
             _devices = device.choose(settings().device)
             conf.worker_concurrency = len(_devices)
@@ -58,7 +59,7 @@ def _start(**_: Any) -> None:
     from billiard.process import current_process
 
     from db import session
-    from worker import process
+    from worker.queue import process
 
     session.dispose()
     index = getattr(current_process(), "index", 0)
@@ -71,6 +72,6 @@ def _start(**_: Any) -> None:
 
 @signals.worker_process_shutdown.connect
 def _stop(**_: Any) -> None:
-    from worker import process
+    from worker.queue import process
 
     process.tear_down()

@@ -5,7 +5,7 @@ from kombu import Queue
 from config import queues
 from config.endpoints import broker_url as _broker_url
 from config.settings import settings
-from worker.pipeline import STAGES
+from worker.stages.table import STAGES
 
 broker_url = _broker_url()
 broker_connection_retry_on_startup = True
@@ -20,7 +20,7 @@ broker_transport_options = {
 }
 
 # The rows are the result store: a state can only be read from where it is decided.
-result_backend = "worker.backend:JobsBackend"
+result_backend = "worker.queue.backend:JobsBackend"
 
 # Only plain JSON crosses the wire.
 task_serializer = "json"

@@ -11,11 +11,11 @@ from tasks.cli import codes
 
 def _application() -> typer.Typer:
     from tasks.cli import bench, cascade, evaluate_hard, parser
+    from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
     from tasks.cli.pictures import demo, run
     from tasks.cli.serve import db, sweep, up
-    from worker import weights_cli
 
     app = typer.Typer(
         help="A self-hosted virtual try-on: put a garment on a person's photograph.",
@@ -36,10 +36,10 @@ def _application() -> typer.Typer:
 
 def main() -> None:
     """Run the command, and end with the exit code that tells what kind of trouble there was."""
+    from config.errors import StorageError, TryonError
     from db.jobs import UnknownJobError
     from db.session import DatabaseUnavailableError, be_brief
-    from worker.embedded.process import ServerError
-    from worker.errors import StorageError, TryonError
+    from worker.machine.embedded.process import ServerError
 
     if "TRYON_OUTAGE_PATIENCE_S" not in os.environ:
         be_brief(3)

@@ -43,8 +43,8 @@ def bench(
         return
     from db import jobs
     from tasks.cli.serve import running_system
-    from worker.demo import variants
-    from worker.storage import storage
+    from worker.artifacts.storage import storage
+    from worker.lab.demo import variants
 
     people_files = variants.make(variants.people(people), number_of_people, seed=int(time.time()))
     garment_files = variants.make(variants.garments(garments), number_of_garments, seed=int(time.time()))
@@ -78,7 +78,7 @@ def bench(
 
 def summarise(records: list[dict[str, Any]], wall_s: float) -> dict[str, Any]:
     """Return the figures of a run from its jobs' status records and its length."""
-    from worker.pipeline import STAGES
+    from worker.stages.table import STAGES
 
     stages = [stage for record in records for stage in record["stages"]]
     computed = dict.fromkeys(queues.ALL, 0.0)

@@ -68,7 +68,8 @@ def cascade(
 
     Without photographs, the demonstration's person and first garment are used.
     """
-    from worker.viton_hd import bench, files
+    from worker.lab.cascade_bench import bench
+    from worker.viton_hd import files
 
     sizes = _sizes(batches)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder below goes whatever ends this
@@ -151,21 +152,22 @@ def _floors(device: str, path: str) -> dict[str, float]:
     """Return the ALIAS generator's floors on the device in the fast path's type."""
     import torch
 
-    from worker.viton_hd import floors
+    from worker.lab.cascade_bench import floors
 
     return floors.floors(torch.device(device), getattr(torch, path.removeprefix("fast "))).record()
 
 
 def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[TryOnInput, Any]":
     """Return the cascade's input for the photographs, as the stages make it, and the person's CIHP parse."""
-    from worker import pipeline
-    from worker.bundle import encode_png
-    from worker.demo import garments, people
-    from worker.frame import FILL, Frame
-    from worker.imaging import decode_input
-    from worker.models import Models
-    from worker.pose.formats import from_openpose_json
-    from worker.request import TryonRequest
+    from worker.artifacts.bundle import encode_png
+    from worker.contract import Bundle
+    from worker.images.decode import decode_input
+    from worker.images.frame import FILL, Frame
+    from worker.images.openpose import from_openpose_json
+    from worker.lab.demo import garments, people
+    from worker.queue.request import TryonRequest
+    from worker.stages import local, table
+    from worker.stages.models import Models
     from worker.viton_hd.inputs import TryOnInput
 
     sources = {
@@ -175,13 +177,10 @@ def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[Try
     names = {"person": str(person or "person"), "cloth": str(garment or "garment")}
     options = TryonRequest.parse(("person", "cloth"), {"engine": "geometric"}).options()
     models = Models(settings().models_dir)
-    bundles: dict[str, pipeline.Bundle] = {}
+    bundles: dict[str, Bundle] = {}
     try:
-        for row in pipeline.STAGES[:-1]:
-            needs = {need: bundles[need] for need in row.needs}
-            chosen = pipeline.selected(row, options)
-            given = pipeline.StageInput(sources, names, needs, chosen, models)
-            bundles[row.name] = pipeline.function(row)(given)
+        for row in table.STAGES[:-1]:
+            bundles[row.name] = local.run_stage(row, sources, bundles, options, models, names=names)
     finally:
         models.close()
     posed, cut, parse = bundles["pose"], bundles["cloth"], bundles["parse"]["parse.png"]

@@ -27,7 +27,7 @@ class Network(StrEnum):
 
 
 class SizeName(StrEnum):
-    """The sizes that `worker.viton_hd.training.sizes` has."""
+    """The sizes that `worker.lab.cascade_training.sizes` has."""
 
     full = "full"
     small = "small"
@@ -77,12 +77,12 @@ def train(
     """Train a network by the paper's losses; it is left in the run's folder as the engine loads it."""
     import torch
 
-    from worker.device import choose
-    from worker.viton_hd.training.data import open_folder
-    from worker.viton_hd.training.perceptual import PerceptualLoss
-    from worker.viton_hd.training.sizes import SIZES
-    from worker.viton_hd.training.train import NETWORKS, Plan
-    from worker.viton_hd.training.train import train as run_training
+    from worker.lab.cascade_training.data import open_folder
+    from worker.lab.cascade_training.perceptual import PerceptualLoss
+    from worker.lab.cascade_training.sizes import SIZES
+    from worker.lab.cascade_training.train import NETWORKS, Plan
+    from worker.lab.cascade_training.train import train as run_training
+    from worker.machine.device import choose
 
     recipe = NETWORKS[network].RECIPE
     plan = Plan(
@@ -139,7 +139,7 @@ def pairs(
     data: Annotated[Path, typer.Argument(help="The folder to make.")],
 ) -> None:
     """Make pairs to try training out: each person with a garment cut out of their own photograph."""
-    from worker.viton_hd.training.cutout import make_pairs
+    from worker.lab.cascade_training.cutout import make_pairs
 
     print(json.dumps({"data": str(data), "pairs": make_pairs(people, data)}))
 

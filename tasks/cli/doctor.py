@@ -83,16 +83,17 @@ def _one_opencv() -> str:
 
 
 def _weights() -> str:
-    from worker import pipeline, weights
-    from worker.errors import WeightsMissingError
+    from config.errors import WeightsMissingError
+    from worker import weights
+    from worker.stages import table
 
     records = weights.status(settings().models_dir)
     bad = [record.name for record in records if not record.sound]
     if bad:
         raise Trouble(f"missing or damaged: {', '.join(bad)}", f"tryon weights fetch {' '.join(bad)}")
-    for stage in pipeline.STAGES:
+    for stage in table.STAGES:
         try:
-            pipeline.check(stage)
+            table.check(stage)
         except WeightsMissingError as error:
             raise Trouble(error.message, f"tryon weights fetch {error.input}") from error
         except ConfigurationError as error:
@@ -102,7 +103,7 @@ def _weights() -> str:
 
 
 def _device() -> str:
-    from worker import device
+    from worker.machine import device
 
     try:
         return ", ".join(device.choose(settings().device))
@@ -140,8 +141,8 @@ def _broker() -> str:
 
 
 def _storage() -> str:
-    from worker.errors import StorageError
-    from worker.storage import storage
+    from config.errors import StorageError
+    from worker.artifacts.storage import storage
 
     try:
         storage().check()

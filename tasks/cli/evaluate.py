@@ -38,8 +38,8 @@ def pose(
     sheet: Sheet = None,
 ) -> None:
     """Per group of joints: pixel error, PCK and what is missed, against OpenPose."""
-    from worker.evaluation.pose import EACH, GROUPS, contact_sheet, evaluate
-    from worker.models import Models
+    from worker.lab.evaluation.pose import EACH, GROUPS, contact_sheet, evaluate
+    from worker.stages.models import Models
 
     models = Models(settings().models_dir)
     show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
@@ -55,7 +55,7 @@ def cloth(
     sheet: Sheet = None,
 ) -> None:
     """Per garment, and per hard case: IoU and boundary F-score against the published mask."""
-    from worker.evaluation import cloth as evaluation
+    from worker.lab.evaluation import cloth as evaluation
 
     results = evaluation.measure(samples, [evaluation.PUBLISHED])
     tables = {evaluation.PUBLISHED: evaluation.by_garment(results)}
@@ -82,8 +82,8 @@ def parsing(
     sheet: Sheet = None,
 ) -> None:
     """Per part: IoU of the trained and the landmark parser against published label maps."""
-    from worker.evaluation.parsing import ccp_test, compare, parsers, viton_hd
-    from worker.models import Models
+    from worker.lab.evaluation.parsing import ccp_test, compare, parsers, viton_hd
+    from worker.stages.models import Models
 
     models = Models(settings().models_dir)
     tables = {}
@@ -116,9 +116,9 @@ def tryon(
     ] = None,
 ) -> None:
     """Whole try-ons: what succeeds, what is refused, colours, pixels outside, likeness, time and memory."""
-    from worker.evaluation import tryon as evaluation
-    from worker.evaluation.report import Report
-    from worker.models import Models
+    from worker.lab.evaluation import tryon as evaluation
+    from worker.lab.evaluation.report import Report
+    from worker.stages.models import Models
 
     models = Models(settings().models_dir)
     report = Report(models, sheet)

@@ -24,9 +24,9 @@ def hard(
     ] = None,
 ) -> None:
     """Twenty hard try-ons: the picture or the named error of each, beside what is right."""
-    from worker.evaluation import hard_cases
-    from worker.evaluation.pages import Pages
-    from worker.models import Models
+    from worker.lab.evaluation import hard_cases
+    from worker.lab.evaluation.pages import Pages
+    from worker.stages.models import Models
 
     models = Models(settings().models_dir)
     chosen = [one for one in hard_cases.CASES if case in one.title]

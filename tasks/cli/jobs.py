@@ -79,7 +79,7 @@ def result(
     url: Annotated[bool, typer.Option("--url", help="Print a presigned URL of the picture.")] = False,
 ) -> None:
     """Fetch a job's picture, or print where it is."""
-    from worker.storage import storage
+    from worker.artifacts.storage import storage
 
     record = jobs.status(job_id)
     if record["status"] != "succeeded":
@@ -113,7 +113,7 @@ def upload(named: str) -> str:
 
 def upload_file(data: bytes, suffix: str = "") -> str:
     """Upload a picture's file; returns its key, which is made of its content."""
-    from worker.storage import storage
+    from worker.artifacts.storage import storage
 
     key = f"uploads/{hashlib.sha256(data).hexdigest()}{suffix}"
     storage().put_input(key, data, mimetypes.guess_type(key)[0] or "application/octet-stream")

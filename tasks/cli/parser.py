@@ -30,7 +30,7 @@ def dataset(
     processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Build a YOLO segmentation data set of people's parts; list what was left out and why."""
-    from worker.parsing.training.dataset import build
+    from worker.lab.parser_training.dataset import build
 
     with Progress(console=err) as progress:
         bar = progress.add_task("photographs")
@@ -45,7 +45,7 @@ def dataset(
     if sheet:
         from PIL import Image
 
-        from worker.parsing.training.sheet import contact_sheet
+        from worker.lab.parser_training.sheet import contact_sheet
 
         Image.fromarray(contact_sheet(data)).save(sheet)
 
@@ -68,7 +68,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on with the run where it stopped.")] = False,
 ) -> None:
     """Train the parser; curves, confusion matrix and checkpoints are left in the run's folder."""
-    from worker.parsing.training.train import train as run_training
+    from worker.lab.parser_training.train import train as run_training
 
     run_training(
         data / "data.yaml",
@@ -97,8 +97,8 @@ def validate(
     """Print precision, recall, mAP50 and mAP50-95 per class, and how the training went."""
 
     from tasks.cli.evaluate import show
-    from worker.parsing.training.validate import course
-    from worker.parsing.training.validate import validate as measure
+    from worker.lab.parser_training.validate import course
+    from worker.lab.parser_training.validate import validate as measure
 
     rows = measure(weights, data / "data.yaml", subset)
     results = weights.with_suffix(".csv")
@@ -126,6 +126,6 @@ def convert(
             "Go on only if you made it yourself or trust who did. Load it?",
             abort=True,
         )
-    from worker.parsing.training.convert import convert as bring_over
+    from worker.lab.parser_training.convert import convert as bring_over
 
     print(bring_over(checkpoint, target))

@@ -7,7 +7,7 @@ import typer
 
 from config.settings import settings
 from tasks.cli import codes
-from worker.request import TryonRequest
+from worker.queue.request import TryonRequest
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
 
@@ -23,9 +23,9 @@ def run(
     seed: Seed = 0,
 ) -> None:
     """Try a garment on inside this process: the same stages, no servers."""
-    from worker import local, pipeline
-    from worker.imaging import encode
-    from worker.models import Models
+    from worker.images.decode import encode
+    from worker.stages import local, table
+    from worker.stages.models import Models
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     if output.suffix.lower() not in kinds:
@@ -35,8 +35,8 @@ def run(
         (str(person), str(cloth)),
         {"engine": engine, "seed": seed, "output_format": kinds[output.suffix.lower()]},
     )
-    for stage in pipeline.STAGES:
-        pipeline.check(stage)
+    for stage in table.STAGES:
+        table.check(stage)
     models = Models(settings().models_dir)
     try:
         bundles = local.run(
@@ -70,9 +70,9 @@ def demo(
     """Start everything, try a garment on through queue and workers, save the picture, stop everything."""
     from tasks.cli.jobs import follow, note, show, upload_file
     from tasks.cli.serve import running_system
-    from worker.bundle import encode_png, unpack
-    from worker.demo import garments, people
-    from worker.storage import storage
+    from worker.artifacts.bundle import encode_png, unpack
+    from worker.artifacts.storage import storage
+    from worker.lab.demo import garments, people
 
     person_file = person.read_bytes() if person else people.astronaut()
     cloth_file = cloth.read_bytes() if cloth else encode_png(garments.draw(garments.NAMES[0]))
@@ -99,9 +99,9 @@ def demo(
 
 
 def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
-    from worker.bundle import encode_png
-    from worker.demo.sheet import contact_sheet
-    from worker.imaging import decode_input
+    from worker.artifacts.bundle import encode_png
+    from worker.images.decode import decode_input
+    from worker.lab.demo.sheet import contact_sheet
 
     photo = decode_input(person, name="person")
     path.write_bytes(encode_png(contact_sheet(photo, bundles)))

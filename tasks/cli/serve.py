@@ -25,7 +25,7 @@ def up(
     ] = None,
 ) -> None:
     """Start servers, workers, sweep and dashboard; Ctrl-C stops all of it."""
-    from worker.supervisor import Supervisor
+    from worker.machine.supervisor import Supervisor
 
     set_up_logging()
     with Supervisor(cpu_processes=cpu_processes, flower_port=flower_port or None) as system:
@@ -39,8 +39,8 @@ def up(
 
 def sweep() -> None:
     """Re-send lost wake-ups and take stages back from silent workers, until stopped."""
-    from worker import sweep as sweeper
     from worker.app import app
+    from worker.queue import sweep as sweeper
 
     set_up_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -63,7 +63,7 @@ def running_system(*, quiet: bool = False) -> Iterator[None]:
     if _is_running():
         yield
         return
-    from worker.supervisor import Supervisor
+    from worker.machine.supervisor import Supervisor
 
     with err.status("Starting servers and workers …", spinner="dots") as status, Supervisor() as system:
         system.wait_ready()
@@ -78,7 +78,7 @@ def _is_running() -> bool:
 
     from db import jobs
     from db.session import DatabaseUnavailableError, dispose
-    from worker import process
+    from worker.queue import process
 
     try:
         workers = jobs.workers()

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from config.errors import JobTimeoutError, OutOfMemoryError, PoseError
 from config.settings import settings
 from db import jobs
 from tests.support.inputs import submit_drawable
 from tests.support.waiting import wait_for
-from worker import pipeline, runner, stages
-from worker.bundle import encode_png, pack, unpack
-from worker.errors import JobTimeoutError, OutOfMemoryError, PoseError
-from worker.frame import HEIGHT, WIDTH, Frame
-from worker.maps import Body25, Part, Pose
-from worker.pose.formats import to_openpose_json
-from worker.storage import storage
+from worker.artifacts.bundle import encode_png, pack, unpack
+from worker.artifacts.storage import storage
+from worker.contract import StageInput
+from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.images.maps import Body25, Part, Pose
+from worker.images.openpose import to_openpose_json
+from worker.queue import runner
+from worker.stages import table
+from worker.viton_hd.engine import VitonHdEngine
 from worker.viton_hd.files import NAMES
 from worker.weights import catalogue
 
@@ -100,7 +103,7 @@ def submit(job_id, *, pose=BEFORE["pose"], **request):
 def run(job_id, cascade, *, batch=3):
     """Run the job's last stage; returns the jobs that were woken."""
     woken = []
-    models = SimpleNamespace(cascade=cascade, batch=batch)
+    models = SimpleNamespace(of=lambda method: cascade, batch=batch)
     runner.run_stage(job_id, "generate", worker="w", models=models, wake=woken.extend)
     return [wake.job_id for wake in woken]
 
@@ -138,14 +141,13 @@ def test_a_picture_of_a_batch_is_the_one_that_is_drawn_alone():
         submit(f"job-{seed}", seed=seed)
     run("job-1", Cascade())
     for seed in (1, 2):
-        alone = pipeline.StageInput(
+        alone = StageInput(
             sources={"person": encode_png(PHOTO)},
             names={"person": "photo", "cloth": "cloth"},
             artifacts={name: unpack(data) for name, data in BEFORE.items()},
-            options=pipeline.selected(pipeline.stage("generate"), jobs.status(f"job-{seed}")["options"]),
-            models=SimpleNamespace(cascade=Cascade()),
+            options=table.selected(table.stage("generate"), jobs.status(f"job-{seed}")["options"]),
         )
-        assert (stages.generate(alone)["result.png"] == result(f"job-{seed}")).all()
+        assert (VitonHdEngine().draw(Cascade(), alone)["result.png"] == result(f"job-{seed}")).all()
 
 
 def test_one_picture_at_a_time_takes_no_other_job():

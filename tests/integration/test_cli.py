@@ -9,9 +9,9 @@ import urllib.request
 import pytest
 
 from tests.support.workers import BRISK, ROOT
-from worker.bundle import encode_png
-from worker.demo import garments, people
-from worker.storage import storage
+from worker.artifacts.bundle import encode_png
+from worker.artifacts.storage import storage
+from worker.lab.demo import garments, people
 
 
 @pytest.fixture(autouse=True)

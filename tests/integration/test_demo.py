@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.waiting import wait_for
 from tests.support.workers import ROOT
-from worker.bundle import encode_png
-from worker.demo import garments, people
+from worker.artifacts.bundle import encode_png
+from worker.lab.demo import garments, people
 
 TRYON = (sys.executable, "-c", "from tasks.cli import main; main()")
 

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 import redis
 
-from worker.embedded import launch
-from worker.embedded.process import ServerError
-from worker.embedded.servers import NAMES, EmbeddedServers, missing
-from worker.embedded.state import DataFolder
+from worker.machine.embedded import launch
+from worker.machine.embedded.process import ServerError
+from worker.machine.embedded.servers import NAMES, EmbeddedServers, missing
+from worker.machine.embedded.state import DataFolder
 
 PATIENCE_S = 60
 
@@ -27,7 +27,7 @@ PATIENCE_S = 60
 PARENT = """
 import json, sys
 from pathlib import Path
-from worker.embedded.servers import NAMES, EmbeddedServers
+from worker.machine.embedded.servers import NAMES, EmbeddedServers
 servers = EmbeddedServers(Path(sys.argv[1]), only=NAMES)
 servers.start()
 pids = {name: server.process.pid for name, server in servers.servers.items()}

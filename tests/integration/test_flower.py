@@ -15,7 +15,7 @@ from tasks import tryon
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
 from tests.support.workers import BRISK, ROOT, WorkerProcess, ended
-from worker.storage import storage
+from worker.artifacts.storage import storage
 
 AUTH = "shop:secret"
 

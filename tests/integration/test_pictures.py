@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import ERRORS
 from config.settings import settings
 from db import jobs
 from tasks import tryon
 from tests.support.samples import VITON, needs_samples
 from tests.support.workers import WorkerProcess, ended
-from worker import local
-from worker.bundle import encode_png
-from worker.demo import garments, people
-from worker.errors import ERRORS
-from worker.models import Models
-from worker.request import TryonRequest
-from worker.storage import storage
+from worker.artifacts.bundle import encode_png
+from worker.artifacts.storage import storage
+from worker.lab.demo import garments, people
+from worker.queue.request import TryonRequest
+from worker.stages import local
+from worker.stages.models import Models
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 from PIL import Image
 
+from config.errors import InputValidationError, NoPersonError, StorageError
 from config.settings import settings
 from db import jobs
 from tasks import tryon
@@ -19,11 +20,10 @@ from tests.support import quick
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
 from tests.support.workers import ROOT, ended
-from worker import pipeline
 from worker.app import app
-from worker.errors import InputValidationError, NoPersonError, StorageError
-from worker.request import TryonRequest
-from worker.storage import storage
+from worker.artifacts.storage import storage
+from worker.queue.intake import stage_specs
+from worker.queue.request import TryonRequest
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_a_canceled_job_does_not_run(request):
 def submit_unsent(job_id, keys):
     """Write a job of which no worker is told."""
     options = TryonRequest(person_key=keys[0], cloth_key=keys[1]).options()
-    specs = pipeline.specs()
+    specs = stage_specs()
     jobs.submit(job_id, person_key=keys[0], cloth_key=keys[1], options=options, stages=specs)
 
 

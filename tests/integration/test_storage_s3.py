@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from config.endpoints import S3Endpoint, s3_endpoint
-from worker import storage as module
-from worker.embedded.servers import EmbeddedServers
-from worker.errors import ImageLoadError, InputValidationError, StorageError
-from worker.storage import Storage, storage
+from config.errors import ImageLoadError, InputValidationError, StorageError
+from worker.artifacts import storage as module
+from worker.artifacts.storage import Storage, storage
+from worker.machine.embedded.servers import EmbeddedServers
 
 ARTIFACT = "artifacts/pose/" + "ab" * 32
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from config.settings import settings
-from worker.embedded.process import ServerError
-from worker.supervisor import Child, Supervisor, default_commands
+from worker.machine.embedded.process import ServerError
+from worker.machine.supervisor import Child, Supervisor, default_commands
 
 PATIENCE_S = 60
 
@@ -96,7 +96,7 @@ def test_children_are_told_where_the_servers_are() -> None:
 # Runs a supervisor with its own Valkey, tells all pids when they are there, and goes on until a signal.
 PARENT = f"""
 import psutil
-from worker.supervisor import Supervisor
+from worker.machine.supervisor import Supervisor
 family = [{sys.executable!r}, "-c", {FAMILY!r}]
 with Supervisor(commands={{"family": family}}, ready=lambda s: len(s.descendants()) == 2) as supervisor:
     supervisor.wait_ready()

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import WeightsMissingError
 from config.settings import settings
 from db import jobs
 from tasks import tryon
 from tests.support import viton_hd
 from tests.support.workers import WorkerProcess, ended
-from worker import local, stages, weights
-from worker.bundle import encode_png
-from worker.demo import garments, people
-from worker.errors import WeightsMissingError
-from worker.models import Models
-from worker.pipeline import StageInput, selected, stage
-from worker.request import TryonRequest
-from worker.storage import storage
+from worker import weights
+from worker.artifacts.bundle import encode_png
+from worker.artifacts.storage import storage
+from worker.contract import StageInput
+from worker.lab.demo import garments, people
+from worker.queue.request import TryonRequest
+from worker.stages import local
+from worker.stages.models import Models
+from worker.stages.table import method, selected, stage
 from worker.viton_hd.files import NAMES
 
 OPTIONS = TryonRequest(person_key="p", cloth_key="c", engine="viton_hd", seed=3).options()
@@ -100,13 +102,14 @@ def test_the_seed_decides_and_the_batch_does_not(own_weights, in_process):
             names={"person": "p", "cloth": "c"},
             artifacts=bundles,
             options=selected(stage("generate"), OPTIONS | {"seed": seed}),
-            models=models,
         )
 
-    models.cascade.batch = 2
-    together = [made["result.png"] for made in stages.generate_batch([given(3), given(4)])]
-    models.cascade.batch = 1
-    alone = stages.generate(given(4))["result.png"]
+    engine = method(stage("generate"), OPTIONS)
+    cascade = models.of(engine)
+    cascade.batch = 2
+    together = [made["result.png"] for made in engine.draw_batch(cascade, [given(3), given(4)])]
+    cascade.batch = 1
+    alone = engine.draw(cascade, given(4))["result.png"]
 
     assert np.abs(together[1].astype(int) - alone).max() <= 1  # of 255, and truncated
     assert (together[0] != together[1]).any()
@@ -118,7 +121,7 @@ def test_without_weights_the_error_names_the_command(servers, models_dir, monkey
     assert selected(stage("generate"), OPTIONS | {"engine": "auto"})["engine"] == "geometric"
     models = Models(models_dir)
     with pytest.raises(WeightsMissingError, match="tryon weights fetch viton-hd-seg"):
-        _ = models.cascade
+        models.of(method(stage("generate"), OPTIONS))
 
 
 def test_own_weights_that_are_not_all_there_are_named(servers, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from tests.support.inputs import put, submit_drawable
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, ended
 from worker.app import app
-from worker.bundle import pack
-from worker.storage import storage
+from worker.artifacts.bundle import pack
+from worker.artifacts.storage import storage
 from worker.viton_hd.files import NAMES
 from worker.weights import catalogue
 

@@ -8,25 +8,16 @@ to the whole ``worker``, once for each character in ``TEST_KILL_FILE``.
 
 import os
 import signal
-import sys
-import types
 from pathlib import Path
 
-from config.settings import settings
 from tests.support import quick
 
 quick.install()
 
-light = types.ModuleType("worker.models")  # the stand-ins need no mediapipe
-light.Models = lambda models_dir, device: types.SimpleNamespace(
-    load=lambda names: None, close=lambda: None, batch=settings().batch or 1
-)
-sys.modules["worker.models"] = light
-
 from db import jobs  # noqa: E402
-from worker import runner  # noqa: E402
 from worker.app import app  # noqa: E402
-from worker.storage import Storage  # noqa: E402
+from worker.artifacts.storage import Storage  # noqa: E402
+from worker.queue import runner  # noqa: E402
 
 __all__ = ["app"]
 

@@ -3,9 +3,9 @@
 import hashlib
 
 from db import jobs
-from worker import pipeline
-from worker.request import TryonRequest
-from worker.storage import storage
+from worker.artifacts.storage import storage
+from worker.queue.intake import stage_specs
+from worker.queue.request import TryonRequest
 
 
 def put(request, person=None, cloth=None, suffix=""):
@@ -27,7 +27,7 @@ def submit_drawable(job_id, made, **request):
         person_key=asked.person_key,
         cloth_key=asked.cloth_key,
         options=asked.options(),
-        stages=pipeline.specs(),
+        stages=stage_specs(),
         priority=asked.priority,
     )
     for stage, data in made.items():

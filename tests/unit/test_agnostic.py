@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.agnostic import image_agnostic, parse_agnostic
-from worker.errors import PoseError
-from worker.maps import Body25, Part
+from config.errors import PoseError
+from worker.images.agnostic import image_agnostic, parse_agnostic
+from worker.images.maps import Body25, Part
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SAMPLES = SHARED / "samples" / "viton_hd"

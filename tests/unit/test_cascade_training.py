@@ -12,17 +12,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from worker.checkpoint import load_state_dict, shapes
-from worker.errors import ImageLoadError, InputValidationError, WeightsMissingError
-from worker.maps import Part
-from worker.viton_hd.training import checkpoints, curves, losses
-from worker.viton_hd.training.cutout import make_pairs
-from worker.viton_hd.training.data import Batch, Examples, PairFolder, batches, open_folder
-from worker.viton_hd.training.discriminator import MultiScaleDiscriminator
-from worker.viton_hd.training.objectives import Alias, Matching, Objective, Segmentation
-from worker.viton_hd.training.perceptual import PerceptualLoss, check
-from worker.viton_hd.training.sizes import SIZES, Size
-from worker.viton_hd.training.train import CURVES, PICTURE, SHEETS, Plan, train
+from config.errors import ImageLoadError, InputValidationError, WeightsMissingError
+from worker.images.maps import Part
+from worker.lab.cascade_training import checkpoints, curves, losses
+from worker.lab.cascade_training.cutout import make_pairs
+from worker.lab.cascade_training.data import Batch, Examples, PairFolder, batches, open_folder
+from worker.lab.cascade_training.discriminator import MultiScaleDiscriminator
+from worker.lab.cascade_training.objectives import Alias, Matching, Objective, Segmentation
+from worker.lab.cascade_training.perceptual import PerceptualLoss, check
+from worker.lab.cascade_training.sizes import SIZES, Size
+from worker.lab.cascade_training.train import CURVES, PICTURE, SHEETS, Plan, train
+from worker.weights.checkpoint import load_state_dict, shapes
 
 TINY = Size(picture=(256, 128), network=(64, 64), channels=4, features=2, shared=4, judge=4)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from worker.checkpoint import load_state_dict, shapes
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
+from worker.weights.checkpoint import load_state_dict, shapes
 
 EXPECTED = {"a.weight": (2, 3), "a.bias": [2], "n": ()}
 

@@ -6,7 +6,7 @@ import pytest
 
 from worker.cloth.hanger import without_hook
 from worker.cloth.mask import segment
-from worker.demo import garments
+from worker.lab.demo import garments
 
 
 def _mask(name: str) -> np.ndarray:

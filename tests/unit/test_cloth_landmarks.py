@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from config.errors import GarmentMaskError
 from worker.cloth.landmarks import NAMES, GarmentLandmarks, find
-from worker.demo import garments
-from worker.errors import GarmentMaskError
+from worker.lab.demo import garments
 
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
 REAL = {

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from config.errors import GarmentMaskError
 from worker.cloth.garment import BACKGROUND, prepare
 from worker.cloth.mask import segment
-from worker.demo import garments
-from worker.errors import GarmentMaskError
+from worker.lab.demo import garments
 
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
 REAL = ["01260_00", "01430_00", "02783_00", "06429_00", "08348_00", "11351_00"]

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from config.errors import GarmentMaskError, WeightsMissingError
 from config.settings import ConfigurationError, settings
 from tests.vectors import seeded
-from worker import pipeline, weights
-from worker.bundle import encode_png
+from worker import weights
+from worker.artifacts.bundle import encode_png
 from worker.cloth import unet
 from worker.cloth.garment import prepare
 from worker.cloth.mask import Cutout, cut_along, cut_out
-from worker.demo import garments
-from worker.errors import GarmentMaskError, WeightsMissingError
+from worker.contract import Host, StageInput
+from worker.lab.demo import garments
+from worker.stages import table
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "cloth_unet.npz"
 
@@ -192,18 +194,21 @@ def test_names_a_mask_that_is_no_garment(
         prepare(photo, segmenter.cut_out)
 
 
+HOST = Host(Path("models"), "cpu", 1)
+
+
 class TestStage:
-    def bundle(self, models: Any) -> dict[str, Any]:
-        row = pipeline.stage("cloth")
+    def bundle(self, model: Any) -> dict[str, Any]:
+        row = table.stage("cloth")
         photo, _ = drawn("busy")
-        given = pipeline.StageInput(
+        given = StageInput(
             sources={"cloth": encode_png(photo)},
             names={"cloth": "tee.png"},
             artifacts={},
-            options=pipeline.selected(row, {"category": "upper_body"}),
-            models=models,
+            options={"category": "upper_body"},
         )
-        return dict(pipeline.function(row)(given))
+        chosen = table.method(row)
+        return dict(chosen.run(model or chosen.load(HOST), given))
 
     def test_runs_the_network_that_the_settings_ask_for_and_says_so(self, asked_for: None) -> None:
         _, truth = drawn("busy")
@@ -211,7 +216,7 @@ class TestStage:
         def cut(photo: np.ndarray) -> Cutout:
             return cut_along(photo, truth)
 
-        made = self.bundle(SimpleNamespace(cloth_segmenter=SimpleNamespace(cut_out=cut)))
+        made = self.bundle(SimpleNamespace(cut_out=cut))
         assert made["details.json"] == {"mask": "unet"}
         assert made["mask.png"].shape == (1024, 768)
 
@@ -224,12 +229,12 @@ class TestStage:
     def test_the_key_tells_which_and_with_which_weights(
         self, asked_for: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        row = pipeline.stage("cloth")
+        row = table.stage("cloth")
 
         def key() -> str:
             settings.cache_clear()
-            options = pipeline.selected(row, {"category": "upper_body"})
-            return pipeline.artifact_key(row, {"cloth": b"photo"}, {}, options)
+            options = table.selected(row, {"category": "upper_body"})
+            return table.artifact_key(row, {"cloth": b"photo"}, {}, options)
 
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
             key()
@@ -245,18 +250,17 @@ class TestStage:
         assert len(set(keys)) == 3
 
     def test_a_worker_checks_the_weights_before_it_starts(self, asked_for: None) -> None:
-        row = pipeline.stage("cloth")
-        assert pipeline.models(row) == ("cloth_segmenter",)
+        row = table.stage("cloth")
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
-            pipeline.check(row)
+            table.check(row)
 
     def test_a_machine_without_networks_says_so(
         self, asked_for: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ConfigurationError, match=r"TRYON_CLOTH_MASK=unet needs .* the extra `worker`"):
-            pipeline.check(pipeline.stage("cloth"))
+            table.check(table.stage("cloth"))
 
     def test_nothing_is_needed_unless_it_is_asked_for(self) -> None:
-        assert pipeline.models(pipeline.stage("cloth")) == ()
-        pipeline.check(pipeline.stage("cloth"))
+        assert table.method(table.stage("cloth")).name == "classical"
+        table.check(table.stage("cloth"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worker.demo import garments
+from worker.lab.demo import garments
 
 
 @pytest.mark.parametrize("name", garments.NAMES)

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from config.settings import ConfigurationError
-from worker import device
+from worker.machine import device
 
 
 @pytest.mark.parametrize(

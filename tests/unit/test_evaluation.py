@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import InputValidationError, ParsingError
 from tests.support.samples import VITON, needs_samples
-from worker.errors import InputValidationError, ParsingError
-from worker.evaluation import cloth, hard_garments, parsing, pose
-from worker.evaluation.cloth import boundary_f, iou
-from worker.evaluation.samples import GarmentSample
-from worker.maps import Body25, Part, Pose
-from worker.models import Models
+from worker.images.maps import Body25, Part, Pose
+from worker.lab.evaluation import cloth, hard_garments, parsing, pose
+from worker.lab.evaluation.cloth import boundary_f, iou
+from worker.lab.evaluation.samples import GarmentSample
+from worker.stages.models import Models
 
 
 def square(size: int, at: int = 20) -> np.ndarray:

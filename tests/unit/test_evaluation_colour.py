@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.evaluation.colour import ColourDistance, chart, colour_distance
-from worker.frame import HEIGHT, WIDTH
+from worker.images.frame import HEIGHT, WIDTH
+from worker.lab.evaluation.colour import ColourDistance, chart, colour_distance
 
 WALL = (120, 120, 120)
 MASK = np.zeros((HEIGHT, WIDTH), np.uint8)

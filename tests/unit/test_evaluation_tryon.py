@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import ImageLoadError, InputValidationError, PoseError, TryonError
 from config.settings import settings
 from tests.support.samples import VITON, needs_samples
-from worker.bundle import Bundle
 from worker.cloth import landmarks
-from worker.errors import ImageLoadError, InputValidationError, PoseError, TryonError
-from worker.evaluation import self_swap, similarity, tryon
-from worker.evaluation.colour import ColourDistance
-from worker.evaluation.flatten import Flat
-from worker.evaluation.pages import CELL, ROWS, Pages, cell
-from worker.evaluation.self_swap import BOX, ENGINE, SHOULDERS, Swap
-from worker.evaluation.tryon import Measured, Photograph, Tried
-from worker.frame import HEIGHT, WIDTH, Frame
-from worker.imaging import encode
-from worker.maps import Body25, Pose
-from worker.models import Models
+from worker.contract import Bundle
+from worker.images.decode import encode
+from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.images.maps import Body25, Pose
+from worker.lab.evaluation import self_swap, similarity, tryon
+from worker.lab.evaluation.colour import ColourDistance
+from worker.lab.evaluation.flatten import Flat
+from worker.lab.evaluation.pages import CELL, ROWS, Pages, cell
+from worker.lab.evaluation.self_swap import BOX, ENGINE, SHOULDERS, Swap
+from worker.lab.evaluation.tryon import Measured, Photograph, Tried
+from worker.stages.models import Models
 
 PLAIN = np.full((64, 48, 3), 120, np.uint8)
 EVERYWHERE = np.ones((64, 48), bool)

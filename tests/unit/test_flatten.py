@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from worker.cloth.garment import prepare
-from worker.evaluation.flatten import BOX, Flat, UnsuitedError, flatten, worn
-from worker.evaluation.rigid import as_rigid_as_possible
-from worker.frame import HEIGHT, WIDTH
-from worker.maps import Body25 as J
-from worker.maps import Part, Pose
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Body25 as J
+from worker.images.maps import Part, Pose
+from worker.lab.evaluation.flatten import BOX, Flat, UnsuitedError, flatten, worn
+from worker.lab.evaluation.rigid import as_rigid_as_possible
 
 CLOTH, RED, BLUE = (90, 140, 90), (200, 40, 40), (40, 40, 200)
 

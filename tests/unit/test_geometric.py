@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import PoseError, SynthesisError
 from worker.cloth.garment import Garment, prepare
-from worker.errors import PoseError, SynthesisError
-from worker.frame import FILL, HEIGHT, WIDTH
 from worker.geometric import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
 from worker.geometric.pattern import front_edge
 from worker.geometric.shade import exposure
 from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
-from worker.maps import Part, Pose
+from worker.images.frame import FILL, HEIGHT, WIDTH
+from worker.images.maps import Part, Pose
 
 Person = tuple[np.ndarray, Pose, np.ndarray, np.ndarray]
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"

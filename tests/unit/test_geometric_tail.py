@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from worker.frame import HEIGHT, WIDTH
 from worker.geometric.body import Arm, Body
 from worker.geometric.place import Match, Placement
 from worker.geometric.tail import hood, tail
-from worker.maps import Part
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Part
 
 SIZE, HEM = 200.0, 600
 NOTHING = Match(np.zeros((3, 2)), np.zeros((3, 2)))

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import ERRORS, InputValidationError
 from config.settings import settings
 from tests.support.samples import CCP, VITON, needs_ccp, needs_samples
-from worker.demo import garments
-from worker.errors import ERRORS, InputValidationError
-from worker.evaluation import alterations, hard_cases
-from worker.evaluation.samples import GarmentSample
-from worker.imaging import decode_input
-from worker.models import Models
-from worker.parsing.training import ccp
+from worker.images.decode import decode_input
+from worker.lab.demo import garments
+from worker.lab.evaluation import alterations, hard_cases
+from worker.lab.evaluation.samples import GarmentSample
+from worker.lab.parser_training import ccp
+from worker.stages.models import Models
 
 CASES = {case.title: case for case in hard_cases.CASES}
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from worker.errors import ImageLoadError, InputValidationError
-from worker.imaging import decode, encode
+from config.errors import ImageLoadError, InputValidationError
+from worker.images.decode import decode, encode
 
 SIZE = (160, 200)
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker.errors import TryonError
-from worker.imaging import decode
+from config.errors import TryonError
+from worker.images.decode import decode
 
 LIMITS = {"max_bytes": 1_000_000, "max_pixels": 1_000_000, "min_side": 8, "max_aspect": 8.0}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")

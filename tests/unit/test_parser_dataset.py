@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
+from config.errors import InputValidationError
 from tests.support.samples import CCP, needs_ccp
-from worker.errors import InputValidationError
-from worker.frame import Frame
+from worker.images.frame import Frame
+from worker.lab.parser_training import ccp, dataset, skin, studio
+from worker.lab.parser_training.sheet import contact_sheet
 from worker.parsing.body import Body, Limb
 from worker.parsing.classes import LABELS, SIDED, TITLES, Class
-from worker.parsing.training import ccp, dataset, skin, studio
-from worker.parsing.training.sheet import contact_sheet
 
 BODY = Body(
     head=100,
@@ -183,7 +183,7 @@ def test_a_photograph_becomes_an_example():
 
 @needs_ccp
 def test_what_the_pose_refuses_is_left_out():
-    from worker.errors import NoPersonError
+    from config.errors import NoPersonError
 
     def nobody(photo):
         raise NoPersonError("nobody")

@@ -10,17 +10,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from config.errors import ParsingError, WeightsMissingError
 from config.settings import settings
 from tests.support.samples import VITON, needs_samples
-from worker import pipeline
-from worker.errors import ParsingError, WeightsMissingError
-from worker.maps import Body25, Part, Pose
+from worker.images.maps import Body25, Part, Pose
+from worker.lab.parser_training import validate
+from worker.lab.parser_training.convert import convert
 from worker.parsing import tone, trained
 from worker.parsing.classes import TITLES, Class
 from worker.parsing.files import digest, files
 from worker.parsing.network import ParserNetwork, build
-from worker.parsing.training import validate
-from worker.parsing.training.convert import convert
+from worker.stages import table
 
 MODEL = Path(trained.__file__).with_name("model")
 
@@ -264,22 +264,23 @@ def test_own_weights_are_told_apart_by_what_they_hold(tiny, tmp_path, monkeypatc
     monkeypatch.setenv("TRYON_PARSER_WEIGHTS", str(own))
     settings.cache_clear()
     try:
-        first = pipeline.selected(pipeline.stage("parse"), {})
+        first = table.selected(table.stage("parse"), {})
         own.write_bytes(own.read_bytes()[:-4] + b"\0\0\0\0")
-        second = pipeline.selected(pipeline.stage("parse"), {})
+        second = table.selected(table.stage("parse"), {})
     finally:
         monkeypatch.undo()
         settings.cache_clear()
     assert first["parser"] == "trained"
-    assert first["parser_weights"] != second["parser_weights"]
+    assert first["weights"] != second["weights"]
 
 
 def test_the_fallback_needs_no_network(monkeypatch):
     monkeypatch.setenv("TRYON_PARSER", "landmark")
     settings.cache_clear()
     try:
-        assert pipeline.models(pipeline.stage("parse")) == ()
+        assert table.method(table.stage("parse")).name == "landmark"
+        assert table.method(table.stage("parse")).digests() == {}
     finally:
         monkeypatch.undo()
         settings.cache_clear()
-    assert pipeline.models(pipeline.stage("parse")) == ("parser",)
+    assert table.method(table.stage("parse")).name == "trained"

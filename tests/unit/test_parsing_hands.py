@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from worker.frame import HEIGHT, WIDTH
-from worker.maps import Part, Pose
+from worker.images.fingers import hand_area
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Part, Pose
 from worker.parsing.hands import with_hands
-from worker.pose.fingers import hand_area
 
 SKIN, CLOTH = (214, 170, 148), (40, 60, 150)
 

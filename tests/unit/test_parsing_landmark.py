@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.errors import ParsingError
-from worker.maps import Body25, Part, Pose
+from config.errors import ParsingError
+from worker.images.maps import Body25, Part, Pose
 from worker.parsing.landmark import parse
 from worker.parsing.palette import colourise
 

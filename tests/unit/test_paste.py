@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from worker.frame import HEIGHT, WIDTH, Frame
-from worker.geometric.paste import paste_back
+from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.images.paste import paste_back
 
 
 def _noise(height: int, width: int, seed: int) -> np.ndarray:

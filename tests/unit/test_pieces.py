@@ -1,17 +1,17 @@
-"""The small pieces everything stands on: frames, bundles, errors, requests, the pipeline's table."""
+"""The small pieces everything stands on: frames, bundles, errors, requests, the table of stages."""
 
 import pickle
 
 import numpy as np
 import pytest
 
+from config.errors import ERRORS, InternalError, NoPersonError, from_record
 from config.settings import settings
-from worker import pipeline
-from worker.bundle import pack, unpack
-from worker.errors import ERRORS, InternalError, NoPersonError, from_record
-from worker.frame import HEIGHT, WIDTH, Frame
-from worker.models import Models
-from worker.request import TryonRequest
+from worker.artifacts.bundle import pack, unpack
+from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.queue.request import TryonRequest
+from worker.stages import table
+from worker.stages.models import Models
 from worker.viton_hd.files import NAMES
 from worker.weights import catalogue
 
@@ -84,11 +84,11 @@ def test_an_error_of_a_newer_version_is_an_internal_error():
 
 
 def key(**changes):
-    row = pipeline.stage("generate")
+    row = table.stage("generate")
     options = TryonRequest(person_key="a", cloth_key="b", **changes.pop("options", {})).options()
     sources = {"person": changes.pop("person", b"photo")}
     artifacts = {need: f"artifacts/{need}/0" for need in row.needs} | changes
-    return pipeline.artifact_key(row, sources, artifacts, pipeline.selected(row, options))
+    return table.artifact_key(row, sources, artifacts, table.selected(row, options))
 
 
 def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else():
@@ -101,17 +101,16 @@ def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else(
 
 
 def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
-    row = pipeline.stage("generate")
-    assert pipeline.batching(row, {"engine": "geometric"}) is None
-    assert pipeline.batching(pipeline.stage("parse"), {"parser": "trained"}) is None
+    row = table.stage("generate")
+    assert table.batch_options(row, {"engine": "geometric"}) is None
+    assert table.batch_options(table.stage("parse"), {"parser": "trained"}) is None
     for name in NAMES:
         (tmp_path / catalogue()[name].file).write_bytes(b"weights")
     monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
     settings.cache_clear()
-    batching = pipeline.batching(row, {"engine": "viton_hd"})
+    shared = table.batch_options(row, {"engine": "viton_hd"})
     settings.cache_clear()
-    assert batching.options == {"engine": ["auto", "viton_hd"]}, "auto is viton_hd where its weights are"
-    assert callable(batching.function)
+    assert shared == {"engine": ["auto", "viton_hd"]}, "auto is viton_hd where its weights are"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,6 @@ def test_how_many_pictures_are_drawn_at_once(monkeypatch, device, setting, batch
 
 def test_the_table_only_points_back():
     seen = set()
-    for row in pipeline.STAGES:
+    for row in table.STAGES:
         assert set(row.needs) | set(row.after) <= seen
-        assert callable(pipeline.function(row))
         seen.add(row.name)

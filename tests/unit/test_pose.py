@@ -10,12 +10,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from config.errors import MultiplePeopleError, NoPersonError, PoseError, TryonError, WeightsMissingError
 from tests.support.samples import CCP, VITON, needs_ccp, needs_samples
-from worker.errors import MultiplePeopleError, NoPersonError, PoseError, TryonError, WeightsMissingError
-from worker.frame import HEIGHT, WIDTH, Frame
-from worker.maps import Body25
+from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.images.maps import Body25
+from worker.images.openpose import from_openpose_json
 from worker.pose.estimator import PersonPose, PoseEstimator, _check_shown
-from worker.pose.formats import from_openpose_json
 from worker.pose.joints import MIRROR
 
 PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.errors import PoseError
 from tests.support.samples import VITON, needs_samples
-from worker.errors import PoseError
-from worker.maps import Body25, Pose
-from worker.pose.formats import from_openpose_json, to_openpose_json
+from worker.images.maps import Body25, Pose
+from worker.images.openpose import from_openpose_json, to_openpose_json
 from worker.pose.joints import BODY25, COCO17, MIRROR, MPII16, Landmark, Table, joints
 from worker.pose.landmarks import (
     EAR_SHIFT,

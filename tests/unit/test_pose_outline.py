@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from worker.frame import HEIGHT, WIDTH, Frame
+from worker.images.frame import HEIGHT, WIDTH, Frame
 from worker.pose.joints import Landmark
 from worker.pose.outline import refine
 

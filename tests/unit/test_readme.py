@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import ERRORS
 from config.settings import Settings
-from worker.errors import ERRORS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

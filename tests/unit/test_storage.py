@@ -15,8 +15,8 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from config.endpoints import S3Endpoint
-from worker.errors import ImageLoadError, InputValidationError, StorageError
-from worker.storage import Storage
+from config.errors import ImageLoadError, InputValidationError, StorageError
+from worker.artifacts.storage import Storage
 
 ARTIFACT = "artifacts/pose/" + "0f" * 32
 

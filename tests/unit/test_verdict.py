@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from config.errors import SynthesisError
 from tasks.cli import jobs
 from worker.cloth.landmarks import NAMES, GarmentLandmarks
-from worker.errors import SynthesisError
 from worker.geometric import verdict
 from worker.geometric.warp import refuse_folds, stretched_share
-from worker.maps import Body25, Pose
+from worker.images.maps import Body25, Pose
 
 GOOD = {
     "changed": 0.9,

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from config.errors import WeightsMissingError
 from tests.support import viton_hd
 from tests.support.viton_hd import NETWORKS, SHAPES
 from tests.vectors import seeded
-from worker.errors import WeightsMissingError
-from worker.viton_hd import bench, fast_alias, modulation, spline
+from worker.lab.cascade_bench import bench
+from worker.viton_hd import fast_alias, modulation, spline
 from worker.viton_hd.alias import AliasGenerator, AliasNorm
 from worker.viton_hd.cascade import Cascade, Dressed
 from worker.viton_hd.dense_alias import DenseAlias

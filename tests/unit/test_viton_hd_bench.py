@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from tasks.cli import bench as bench_cli
 from tasks.cli import bench_cascade
-from worker.maps import Part
-from worker.viton_hd import bench, floors
+from worker.images.maps import Part
+from worker.lab.cascade_bench import bench, floors
 from worker.viton_hd.alias import AliasGenerator
 from worker.viton_hd.dense_alias import DenseAlias
 from worker.viton_hd.inputs import TryOnInput
@@ -127,7 +127,9 @@ def test_other_batches_are_refused(text):
 
 def test_bench_runs_the_stack_and_bench_cascade_the_cascade(monkeypatch):
     ran = []
-    monkeypatch.setattr("worker.demo.variants.people", lambda folder: ran.append(("stack", folder)) or 1 / 0)
+    monkeypatch.setattr(
+        "worker.lab.demo.variants.people", lambda folder: ran.append(("stack", folder)) or 1 / 0
+    )
     monkeypatch.setattr(
         bench_cascade, "_person_and_garment", lambda *files: ran.append(("cascade", *files)) or 1 / 0
     )

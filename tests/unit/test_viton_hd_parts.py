@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from tests.vectors import seeded
-from worker.maps import Part
+from worker.images.maps import Part
 from worker.viton_hd import windows
 from worker.viton_hd.alias import LABELS, AliasGenerator, AliasNorm
 from worker.viton_hd.enlarge import enlarge, fast_enlarge

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from config.errors import WeightsMissingError
 from config.settings import settings
-from worker import weights, weights_cli
-from worker.errors import WeightsMissingError
+from tasks.cli import weights as weights_cli
+from worker import weights
 from worker.weights import Listener, entries
 
 FILES = {"alpha": b"the first model " * 100, "beta": b"the second model " * 50}
@@ -135,6 +136,6 @@ def test_command_line(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_importing_it_loads_no_image_library() -> None:
-    code = "import sys, worker.weights_cli; print({'numpy', 'cv2', 'torch', 'mediapipe'} & set(sys.modules))"
+    code = "import sys, tasks.cli.weights; print({'numpy', 'cv2', 'torch', 'mediapipe'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -16,10 +16,11 @@ import pytest
 import urllib3
 from typer.testing import CliRunner
 
+from config.errors import WeightsMissingError
 from config.settings import settings
+from tasks.cli import weights as weights_cli
 from tests.support.file_server import FileServer, Served, file_server
-from worker import weights, weights_cli
-from worker.errors import WeightsMissingError
+from worker import weights
 from worker.weights import Listener, download, entries
 
 DATA = bytes(range(256)) * 400
@@ -333,7 +334,8 @@ class TestLicence:
         catalogue(licence="NC-1")
         server.files["/r/one.bin"] = Served(DATA)
         code = (
-            "from pathlib import Path; from worker.weights import entries; from worker import weights_cli;"
+            "from pathlib import Path; from worker.weights import entries;"
+            "from tasks.cli import weights as weights_cli;"
             f"entries.CATALOGUE = Path({str(entries.CATALOGUE)!r}); weights_cli.app(['fetch', 'one'])"
         )
         terminal, theirs = pty.openpty()

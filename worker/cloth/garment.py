@@ -1,14 +1,16 @@
 """Cuts a garment out of its product photograph and lays it on the canvas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from worker.cloth.landmarks import GarmentLandmarks, find
 from worker.cloth.mask import MAX_PIXELS, Cutout, cut_out
-from worker.frame import HEIGHT, WIDTH, Frame
+from worker.images.arrays import Image
+from worker.images.frame import HEIGHT, WIDTH, Frame
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,28 @@ class Garment:
     frame: Frame
     landmarks: GarmentLandmarks
 
+    @classmethod
+    def from_bundle(cls, bundle: Mapping[str, Any]) -> "Garment":
+        """Return the garment that `bundle` wrote."""
+        return cls(
+            bundle["cloth.png"],
+            bundle["mask.png"],
+            Frame(**bundle["frame.json"]),
+            GarmentLandmarks.from_record(bundle["landmarks.json"]),
+        )
+
+    def bundle(self) -> dict[str, Any]:
+        """Return the garment as the stage's bundle keeps it."""
+        return {
+            "cloth.png": self.image,
+            "mask.png": self.mask,
+            "frame.json": self.frame.record(),
+            "landmarks.json": self.landmarks.record(),
+        }
+
+
+Cutter = Callable[[Image], Cutout]
+"""Tells the garment from its background in a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError."""
 
 BACKGROUND = 246
 """The light grey that VITON-HD's garments lie on."""
@@ -37,7 +61,7 @@ _BOX = (622, 904)
 _ROUNDING = 8  # pixels by which a picture that is laid out so already may be off
 
 
-def prepare(image: np.ndarray, cut: Callable[[np.ndarray], Cutout] = cut_out) -> Garment:
+def prepare(image: np.ndarray, cut: Cutter = cut_out) -> Garment:
     """Return the garment of a product photograph, RGB uint8 (h, w, 3), laid out on the canvas.
 
     The garment is scaled evenly, never stretched, and centred with the margins of VITON-HD's pictures; a

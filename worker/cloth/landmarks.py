@@ -7,7 +7,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from worker.errors import GarmentMaskError
+from config.errors import GarmentMaskError
 
 Sleeve = Literal["long", "short", "sleeveless", "straps"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from config.errors import GarmentMaskError
 from worker.cloth.hanger import without_hook
-from worker.errors import GarmentMaskError
 
 MAX_PIXELS = 1_500_000
 """Photographs larger than this are segmented smaller and the mask is brought back."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from worker import weights
-from worker.checkpoint import load_state_dict, shapes
 from worker.cloth.mask import Cutout, cut_along
+from worker.weights.checkpoint import load_state_dict, shapes
 
 WEIGHTS = "cloth-unet"
 

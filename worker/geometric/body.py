@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from worker.errors import PoseError
-from worker.maps import Body25 as J
-from worker.maps import Part, Pose
+from config.errors import PoseError
+from worker.images.maps import Body25 as J
+from worker.images.maps import Part, Pose
 
 CLOTHES = (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT)
 """The labels of what is taken off before the new garment is put on."""

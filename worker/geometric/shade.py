@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from worker.frame import FILL
+from worker.images.frame import FILL
 
 _LEAST, _MOST = 0.82, 1.15
 

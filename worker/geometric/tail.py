@@ -6,7 +6,7 @@ import numpy as np
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.fit import near
 from worker.geometric.place import Placement
-from worker.maps import Part
+from worker.images.maps import Part
 
 # What goes less far below the hem is taken off with the rest, in units of Body.size: a dress or a coat, and
 # a shirt over trousers or a skirt that can be continued upwards.

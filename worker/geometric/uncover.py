@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.paint import diffuse, farthest, grain, textured
 from worker.geometric.place import Placement, shoulder_line, stub
-from worker.maps import Part
+from worker.images.maps import Part
 
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
 RIM, SKIN_RIM = 7, 15

@@ -13,8 +13,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.geometric.paint import farthest
 from worker.geometric.warp import FOLDED, TORN
-from worker.maps import Body25 as J
-from worker.maps import Pose
+from worker.images.maps import Body25 as J
+from worker.images.maps import Pose
 
 _SAMPLES = 400  # pixels of each picture that are matched: their assignment takes some 10 ms
 _SEEN = 3  # a pixel that differs by less than this in every channel counts as unchanged

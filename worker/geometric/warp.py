@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from worker.errors import SynthesisError
+from config.errors import SynthesisError
 
 _STEP = 8  # pixels between the nodes at which a spline is evaluated; between them it is nearly straight
 FOLDED = 0.06  # share of a part's area that may be turned over before the picture is refused

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.frame import HEIGHT
-from worker.maps import Body25 as J
-from worker.maps import Pose
+from worker.images.frame import HEIGHT
+from worker.images.maps import Body25 as J
+from worker.images.maps import Pose
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ CIHP has no label for them.
 
 from enum import IntEnum
 
-from worker.maps import Part
+from worker.images.maps import Part
 
 
 class Class(IntEnum):

@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from config.errors import WeightsMissingError
 from worker import weights
-from worker.errors import WeightsMissingError
 
 
 def files(models_dir: Path, own: Path | None) -> tuple[Path, Path]:

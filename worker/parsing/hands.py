@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from worker.maps import Part, Pose
-from worker.pose.fingers import hand_area
+from worker.images.fingers import hand_area
+from worker.images.maps import Part, Pose
 
 _CLOTHES = (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT)
 _LIKE_FACE = (80.0, 14.0, 16.0)  # most that a hand's colour differs from the face's, 8-bit CIELAB

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worker.maps import Part, Pose
+from worker.images.maps import Part, Pose
 from worker.parsing.scene import Scene
 
 

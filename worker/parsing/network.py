@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import yaml
 
-from worker.checkpoint import load_state_dict, shapes
-from worker.errors import WeightsMissingError
-from worker.frame import HEIGHT, WIDTH
+from config.errors import WeightsMissingError
+from worker.images.frame import HEIGHT, WIDTH
 from worker.parsing.classes import TITLES, Class
 from worker.parsing.quiet import ultralytics
+from worker.weights.checkpoint import load_state_dict, shapes
 
 SIZE = 320
 """The height of the picture that the network sees, pixels; the width follows the canvas."""

@@ -13,9 +13,9 @@ from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 from skimage.segmentation import slic
 
-from worker.errors import ParsingError
-from worker.frame import HEIGHT, WIDTH
-from worker.maps import Body25, Part, Pose
+from config.errors import ParsingError
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Body25, Part, Pose
 from worker.parsing.body import distance, measure
 from worker.parsing.colour import ColourModel, bin_numbers, divergence
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from worker.maps import Body25, Pose
+from worker.images.maps import Body25, Pose
 
 _COLOURLESS = 5.0
 """A photograph has no colour when 99 % of it is nearer than this to grey (CIELAB a and b)."""

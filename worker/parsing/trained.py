@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from worker.frame import HEIGHT, WIDTH
-from worker.maps import Part, Pose
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Part, Pose
 from worker.parsing.classes import LABELS, Class
 from worker.parsing.hands import with_hands
 from worker.parsing.network import ParserNetwork

@@ -12,10 +12,10 @@ import mediapipe as mp
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 
+from config.errors import MultiplePeopleError, NoPersonError, PoseError
 from worker import weights
-from worker.errors import MultiplePeopleError, NoPersonError, PoseError
-from worker.frame import FILL, HEIGHT, WIDTH, Frame
-from worker.maps import Pose
+from worker.images.frame import FILL, HEIGHT, WIDTH, Frame
+from worker.images.maps import Pose
 from worker.pose.bundles import hand_bundle, pose_bundle
 from worker.pose.framing import person_frame, search_windows
 from worker.pose.hands import find_hand

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from worker.frame import HEIGHT, WIDTH, Frame
+from worker.images.frame import HEIGHT, WIDTH, Frame
 from worker.pose.joints import Landmark
 from worker.pose.landmarks import MIN_VISIBILITY
 

@@ -7,7 +7,7 @@ import mediapipe as mp
 import numpy as np
 from mediapipe.tasks.python import vision
 
-from worker.frame import HEIGHT, WIDTH
+from worker.images.frame import HEIGHT, WIDTH
 from worker.pose.joints import Landmark
 from worker.pose.landmarks import MIN_VISIBILITY
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worker.frame import HEIGHT, WIDTH
+from worker.images.frame import HEIGHT, WIDTH
 from worker.pose.joints import BODY25, COCO17, MPII16, Landmark, joints
 
 MIN_VISIBILITY = 0.3

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
-from worker.frame import HEIGHT, WIDTH, Frame
+from worker.images.frame import HEIGHT, WIDTH, Frame
 from worker.pose.joints import Landmark
 
 SCALE = 2

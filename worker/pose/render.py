@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from worker.frame import HEIGHT, WIDTH
-from worker.maps import Pose
+from worker.images.frame import HEIGHT, WIDTH
+from worker.images.maps import Pose
 
 # Measured on OpenPose's own renderings of VITON-HD's people at 768x1024.
 BODY_RADIUS, BODY_HALF_WIDTH = WIDTH / 100, WIDTH / 120

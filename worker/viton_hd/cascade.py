@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worker.checkpoint import load_state_dict, shapes
-from worker.frame import HEIGHT, WIDTH
+from worker.images.frame import HEIGHT, WIDTH
 from worker.viton_hd import spline
 from worker.viton_hd.alias import AliasGenerator
 from worker.viton_hd.alias import Noise as NoiseSource
@@ -35,6 +34,7 @@ from worker.viton_hd.labels import SYNTHESIS, synthesis_labels
 from worker.viton_hd.matching import GeometricMatching
 from worker.viton_hd.noise import Noise, segmentation_noise
 from worker.viton_hd.segmentation import SegmentationGenerator
+from worker.weights.checkpoint import load_state_dict, shapes
 
 log = logging.getLogger(__name__)
 

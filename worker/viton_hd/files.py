@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.errors import WeightsMissingError
 from worker import weights
-from worker.errors import WeightsMissingError
 
 NAMES = ("viton-hd-seg", "viton-hd-gmm", "viton-hd-alias")
 """The published files in the weights catalogue: segmentation, geometric matching, ALIAS."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worker.agnostic import image_agnostic, parse_agnostic
+from worker.images.agnostic import image_agnostic, parse_agnostic
 from worker.viton_hd import matching
 from worker.viton_hd.labels import SEGMENTATION, UPPER, segmentation_labels
 

@@ -21,7 +21,7 @@ SEGMENTATION = {
     "socks": (8,),
     "noise": (3, 11),
 }
-"""Label of the segmentation generator -> the CIHP labels (`worker.maps.Part`) that it stands for."""
+"""Label of the segmentation generator -> the CIHP labels (`worker.images.maps.Part`) that it stands for."""
 
 SYNTHESIS = {
     "background": (0,),

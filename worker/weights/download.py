@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 
 RETRY = urllib3.Retry(
     total=5, backoff_factor=0.5, backoff_max=30, status_forcelist=(408, 429, 500, 502, 503, 504)

@@ -1,4 +1,4 @@
-"""The catalogue: every model file that the system can use, read from `worker/weights.toml`."""
+"""The catalogue: every model file that the system can use, read from `worker/weights/catalogue.toml`."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 
-CATALOGUE = Path(__file__).parents[1] / "weights.toml"
+CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 from worker.weights import licences
 from worker.weights.entries import Licence, Weight, catalogue, chosen, entry, listed
 from worker.weights.folder import digest_of, place, state

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 from worker.weights.entries import Weight, catalogue, entry
 
 State = Literal["present", "missing", "damaged"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 from worker.weights.entries import Licence, Weight, listed
 
 FILE = "accepted_licences.json"

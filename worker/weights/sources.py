@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
-from worker.errors import WeightsMissingError
+from config.errors import WeightsMissingError
 from worker.weights.download import download
 from worker.weights.entries import Source, Weight, listed
 

@@ -1,0 +1,1 @@
+"""What stages leave behind: bundles, and the object store that keeps them."""

@@ -1,0 +1,98 @@
+"""What a stage leaves behind: named pictures (PNG, JPEG) and values (JSON) in one deterministic zip."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from config.errors import InternalError
+from worker.contract import Bundle
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: equal content, equal bytes
+_DAMAGED = (zipfile.BadZipFile, ValueError, cv2.error)
+
+
+def pack(bundle: Bundle) -> bytes:
+    """Return the bundle as bytes; equal bundles give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(bundle):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), _encode(name, bundle[name]))
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> "Packed":
+    """Return the bundle that `pack` made. Raises InternalError when the bytes are damaged."""
+    return Packed(data)
+
+
+class Packed(Mapping[str, Any]):
+    """A packed bundle, each member decoded when it is asked for: most readers want few of them."""
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+        except _DAMAGED as error:
+            raise _damaged(error) from error
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return _decode(name, self.file(name))
+        except _DAMAGED as error:
+            raise _damaged(error) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archive.namelist())
+
+    def __len__(self) -> int:
+        return len(self._archive.namelist())
+
+    def file(self, name: str) -> bytes:
+        """Return a member as the file it is: a PNG, JPEG or JSON file's bytes. KeyError if there is none."""
+        try:
+            return self._archive.read(name)
+        except _DAMAGED as error:
+            raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> InternalError:
+    return InternalError(f"A stored artifact is damaged: {error}")
+
+
+def _encode(name: str, value: Any) -> bytes:
+    if name.endswith(".json"):
+        return json.dumps(value, sort_keys=True).encode()
+    return encode_jpeg(value) if name.endswith(".jpg") else encode_png(value)
+
+
+def _decode(name: str, data: bytes) -> Any:
+    if name.endswith(".json"):
+        return json.loads(data)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError(f"{name} is not a picture")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Return a uint8 array, (h, w) or RGB (h, w, 3), as a PNG file."""
+    return _file(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Return a uint8 array, (h, w) or RGB (h, w, 3), as a JPEG file to look at."""
+    return _file(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def _file(suffix: str, image: np.ndarray, settings: list[int]) -> bytes:
+    if image.dtype != np.uint8:
+        raise TypeError(f"a picture must be uint8, not {image.dtype}")
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    done, data = cv2.imencode(suffix, bgr, settings)
+    if not done:
+        raise ValueError(f"the encoder of {suffix} refused the picture")
+    return bytes(data)

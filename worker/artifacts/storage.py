@@ -1,0 +1,235 @@
+"""The object store: uploaded inputs, artifacts by content hash, results. boto3, any S3 endpoint."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+
+from config.endpoints import S3Endpoint, s3_endpoint
+from config.errors import ImageLoadError, InputValidationError, StorageError
+from config.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ARTIFACT_KEY = re.compile(r"artifacts/[a-z][a-z0-9_]*/[0-9a-f]{32,128}")
+
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_CREDENTIALS = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_ADVICE = "Check TRYON_S3_ACCESS_KEY_ID, TRYON_S3_SECRET_ACCESS_KEY and what they may do with the bucket."
+
+
+class Storage:
+    """One client of the object store.
+
+    Every method raises StorageError, which is worth another try, when the store does not answer as it
+    should after boto3's own retries, and InputValidationError for a key that no store takes.
+    """
+
+    def __init__(self, endpoint: S3Endpoint, input_bucket: str, output_bucket: str) -> None:
+        self.endpoint = endpoint
+        self.input_bucket = input_bucket
+        self.output_bucket = output_bucket
+        self.client = _client(endpoint)
+
+    def get_input(self, key: str, max_bytes: int) -> bytes:
+        """Return an uploaded object.
+
+        Raises InputValidationError when there is none, and ImageLoadError, before it is fetched, when it is
+        larger than `max_bytes`.
+        """
+        with self._named(self.input_bucket, key):
+            try:
+                answer = self.client.get_object(Bucket=self.input_bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    raise InputValidationError(
+                        f"There is no object '{key}' in bucket '{self.input_bucket}': upload it first.",
+                        input=key,
+                    ) from error
+                raise
+            with answer["Body"] as body:  # its bytes come only when they are read
+                size = answer["ContentLength"]
+                if size > max_bytes:
+                    raise ImageLoadError(
+                        f"The file is {size} bytes; at most {max_bytes} are accepted "
+                        "(TRYON_MAX_IMAGE_BYTES).",
+                        input=key,
+                    )
+                return body.read()
+
+    def put_input(self, key: str, data: bytes, content_type: str) -> None:
+        """Upload an input."""
+        self._put(self.input_bucket, key, data, content_type)
+
+    def has_artifact(self, key: str) -> bool:
+        """Return whether an artifact has been made already."""
+        _check_artifact_key(key)
+        with self._named(self.output_bucket, key):
+            try:
+                self.client.head_object(Bucket=self.output_bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    # A HEAD answer has no body to say which of the two is missing.
+                    self.client.head_bucket(Bucket=self.output_bucket)
+                    return False
+                raise
+        return True
+
+    def get_artifact(self, key: str) -> bytes:
+        """Return an artifact; StorageError when it is not there."""
+        _check_artifact_key(key)
+        return self._get(key)
+
+    def put_artifact(self, key: str, data: bytes) -> None:
+        """Store an artifact; the same key always gets the same bytes."""
+        _check_artifact_key(key)
+        self._put(self.output_bucket, key, data, "application/octet-stream")
+
+    def get_result(self, key: str) -> bytes:
+        """Return a finished picture; StorageError when it is not there."""
+        return self._get(key)
+
+    def put_result(self, key: str, data: bytes, content_type: str) -> None:
+        """Store a finished picture."""
+        self._put(self.output_bucket, key, data, content_type)
+
+    def presign_result(self, key: str, seconds: int) -> str:
+        """Return a URL under which anyone may fetch the result for so many seconds."""
+        public = settings().s3_public_url
+        client = _client(replace(self.endpoint, endpoint_url=public)) if public else self.client
+        with self._named(self.output_bucket, key):
+            return client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.output_bucket, "Key": key}, ExpiresIn=seconds
+            )
+
+    def check(self) -> None:
+        """Raise StorageError unless both buckets can be reached."""
+        for bucket in (self.input_bucket, self.output_bucket):
+            with self._named(bucket):
+                self.client.head_bucket(Bucket=bucket)
+
+    def ensure_buckets(self) -> None:
+        """Make the buckets that are not there yet."""
+        for bucket in (self.input_bucket, self.output_bucket):
+            with self._named(bucket):
+                try:
+                    self.client.head_bucket(Bucket=bucket)
+                except ClientError as error:
+                    if _code(error) not in _MISSING:
+                        raise
+                    self._make(bucket)
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self.client.close()
+
+    def _make(self, bucket: str) -> None:
+        try:
+            if self.endpoint.endpoint_url is None and self.endpoint.region != "us-east-1":
+                self.client.create_bucket(
+                    Bucket=bucket,
+                    CreateBucketConfiguration={"LocationConstraint": self.endpoint.region},  # type: ignore[typeddict-item]
+                )
+            else:
+                self.client.create_bucket(Bucket=bucket)
+        except ClientError as error:
+            if _code(error) != "BucketAlreadyOwnedByYou":  # made by another process in between
+                raise
+
+    def _get(self, key: str) -> bytes:
+        with self._named(self.output_bucket, key):
+            return self.client.get_object(Bucket=self.output_bucket, Key=key)["Body"].read()
+
+    def _put(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
+        with self._named(bucket, key):
+            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+
+    @contextmanager
+    def _named(self, bucket: str, key: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            self._raise_answer(error, bucket, key)
+        except ParamValidationError as error:
+            raise InputValidationError(f"The store takes no key like '{key}': {error}", input=key) from error
+        except NoCredentialsError as error:
+            raise StorageError(f"No S3 credentials were found. {_ADVICE}", input=key) from error
+        except (BotoCoreError, OSError) as error:
+            where = self.endpoint.endpoint_url or "Amazon S3"
+            raise StorageError(
+                f"The object store at {where} does not answer ({error}). Start it, or check "
+                "TRYON_S3_ENDPOINT_URL.",
+                input=key,
+            ) from error
+
+    def _raise_answer(self, error: ClientError, bucket: str, key: str | None) -> NoReturn:
+        code = _code(error)
+        setting = "TRYON_INPUT_BUCKET" if bucket == self.input_bucket else "TRYON_OUTPUT_BUCKET"
+        if code == "NoSuchBucket" or (code in _MISSING and error.operation_name == "HeadBucket"):
+            message = f"There is no bucket '{bucket}': make it, or set {setting} to one that exists."
+        elif code == "KeyTooLongError":
+            raise InputValidationError("The object's key is too long for the store.", input=key) from error
+        elif code in _CREDENTIALS:
+            message = f"The object store refuses access to bucket '{bucket}' ({setting}): {code}. {_ADVICE}"
+        elif code in _MISSING:
+            message = f"There is no object '{key}' in bucket '{bucket}' ({setting})."
+        else:
+            message = f"The object store answered {code} for bucket '{bucket}' ({setting}): {error}"
+        raise StorageError(message, input=key) from error
+
+
+_storages: dict[int, Storage] = {}
+
+
+def storage() -> Storage:
+    """Return the process's client; a forked child gets its own, since connections cannot be shared."""
+    pid = os.getpid()
+    if pid not in _storages:
+        _storages.clear()
+        _storages[pid] = Storage(s3_endpoint(), settings().input_bucket, settings().output_bucket)
+    return _storages[pid]
+
+
+def reset() -> None:
+    """Close the process's client and forget it."""
+    for kept in _storages.values():
+        kept.close()
+    _storages.clear()
+
+
+def _client(endpoint: S3Endpoint) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint.endpoint_url,
+        region_name=endpoint.region,
+        aws_access_key_id=endpoint.access_key_id,
+        aws_secret_access_key=endpoint.secret_access_key,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            signature_version="s3v4",
+            # A custom endpoint seldom has a host name for each bucket.
+            s3={"addressing_style": "path" if endpoint.endpoint_url else "auto"},
+            # Newer checksums are not known to every S3 server.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=10,
+        ),
+    )
+
+
+def _check_artifact_key(key: str) -> None:
+    if not ARTIFACT_KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is not an artifact's key: artifacts/<stage>/<hash>")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "?"))

@@ -1,0 +1,120 @@
+"""The contract between the job queue and what it runs; it imports nothing of this project.
+
+A stage is done by one of several methods: the pose by MediaPipe, the picture by an engine. The queue
+calls a method with a `StageInput` and stores the `Bundle` that it returns. The modules of the methods
+are imported by producers too: they import NumPy, OpenCV and PyTorch inside their functions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+Bundle = Mapping[str, Any]
+"""What a stage leaves: ``name.png``, ``name.jpg`` -> uint8 array, (h, w) or RGB (h, w, 3); ``name.json`` ->
+JSON value. JPEG does not keep exact values: it is for pictures that are only looked at."""
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """What a method reads.
+
+    Attributes:
+        sources: `person`, `cloth` -> the image file's bytes.
+        names: `person`, `cloth` -> the name of that input in an error: its object key or path.
+        artifacts: stage name -> the bundle that this stage made.
+        options: the job options and settings that the stage reads, from `worker.stages.table.selected`.
+    """
+
+    sources: Mapping[str, bytes]
+    names: Mapping[str, str]
+    artifacts: Mapping[str, Bundle]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a method's model is loaded.
+
+    Attributes:
+        models_dir: the folder of the model files.
+        device: `cpu` or `cuda:N`.
+        batch: most pictures of different jobs that are drawn at once.
+    """
+
+    models_dir: Path
+    device: str
+    batch: int
+
+
+class Method(ABC):
+    """One way to do a stage.
+
+    Attributes:
+        name: what the stage's option or setting calls it.
+        packages: imports that are not installed on every machine that runs the stage.
+        batches: whether `run_batch` does several jobs faster than `run` does one after the other.
+    """
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    batches: ClassVar[bool] = False
+
+    def available(self) -> bool:
+        """Return whether the option value `auto` may choose this method here."""
+        return True
+
+    def check(self) -> None:
+        """Raise WeightsMissingError unless the model files that `load` reads are there."""
+        self.digests()
+
+    def digests(self) -> Mapping[str, str]:
+        """Return the sha256 of each model file that decides the output. Raises WeightsMissingError."""
+        return {}
+
+    @abstractmethod
+    def load(self, host: Host) -> Any:
+        """Return the model, loaded once per worker process before it reports ready; WeightsMissingError.
+
+        A method without weights returns its function: its imports then do not delay the first job.
+        """
+
+    def unload(self, model: Any) -> None:  # noqa: B027 - most models hold nothing to release
+        """Release the native resources of a loaded model."""
+
+    @abstractmethod
+    def run(self, model: Any, inputs: StageInput) -> Bundle:
+        """Do the stage for one job. Raises the named error of an input that is at fault."""
+
+    def run_batch(self, model: Any, batch: Sequence[StageInput]) -> Sequence[Bundle | Exception]:
+        """Do the stage for several jobs; an input at fault gives its named error in the bundle's place."""
+        raise NotImplementedError(f"{self.name} has no batches")
+
+
+class Engine(Method):
+    """A method of the last stage: it draws the garment on the person.
+
+    Its bundle holds ``result.png``, the photograph with the garment, at the photograph's size.
+
+    Attributes:
+        categories: the garment categories that it draws.
+    """
+
+    categories: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def draw(self, model: Any, inputs: StageInput) -> Bundle:
+        """Draw one job's picture. Raises the named error of an input that is at fault."""
+
+    def draw_batch(self, model: Any, batch: Sequence[StageInput]) -> Sequence[Bundle | Exception]:
+        """Draw several jobs' pictures; an input at fault gives its named error in the bundle's place."""
+        raise NotImplementedError(f"{self.name} has no batches")
+
+    def run(self, model: Any, inputs: StageInput) -> Bundle:
+        """Draw one job's picture."""
+        return self.draw(model, inputs)
+
+    def run_batch(self, model: Any, batch: Sequence[StageInput]) -> Sequence[Bundle | Exception]:
+        """Draw several jobs' pictures."""
+        return self.draw_batch(model, batch)

@@ -1,0 +1,1 @@
+"""Pictures: decoding, the canvas and its frame, labels and joints, compositing."""

@@ -1,0 +1,1 @@
+"""Evaluation, training, benchmarks and the demonstration: what no job runs."""

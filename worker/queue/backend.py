@@ -1,0 +1,55 @@
+"""Celery's result backend as a view of the jobs table: every state is read from the row."""
+
+from typing import Any
+
+from celery import states
+from celery.backends.base import BaseBackend
+from celery.exceptions import TaskRevokedError
+
+from config.errors import from_record
+from db import jobs
+
+_STATES = {
+    "queued": states.PENDING,
+    "running": states.STARTED,
+    "succeeded": states.SUCCESS,
+    "failed": states.FAILURE,
+    "canceled": states.REVOKED,
+}
+
+
+class JobsBackend(BaseBackend):
+    """Answers `AsyncResult` from the job's row; an id without a row raises UnknownJobError."""
+
+    def store_result(self, *args: Any, **kwargs: Any) -> None:
+        """Store nothing: a job's row is written by the transitions in `db.jobs` alone."""
+
+    def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
+        """Return Celery's view of the job: its state, and its result key, error or progress as result."""
+        record = jobs.status(task_id)
+        return {
+            "task_id": task_id,
+            "status": _STATES[record["status"]],
+            "result": _result(record),
+            "traceback": None,
+            "children": [],
+            "date_done": record["finished_at"],
+        }
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Return whether there is such a job."""
+        try:
+            jobs.status(task_id)
+        except jobs.UnknownJobError:
+            return False
+        return True
+
+
+def _result(record: dict[str, Any]) -> Any:
+    if record["status"] == "succeeded":
+        return record["result_key"]
+    if record["status"] == "failed":
+        return from_record(record["error"])
+    if record["status"] == "canceled":
+        return TaskRevokedError("the job was canceled")
+    return {name: record[name] for name in ("stage", "progress", "queue_position")}

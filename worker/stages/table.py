@@ -1,0 +1,185 @@
+"""The table of stages: queue, inputs, dependencies, methods and version of each.
+
+    person ─► pose  (cpu) ─┐
+                           ├─► parse (gpu) ─► generate (gpu) ─► result
+    garment ► cloth (cpu) ─┘
+
+`parse` waits for `cloth` although it does not read it: a bad garment fails its job before a GPU has done
+anything for it.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from config import queues
+from config.settings import ConfigurationError, settings
+from worker.contract import Method
+from worker.stages import cloth, parse, pose
+from worker.stages.engines import ENGINES
+
+AUTO = "auto"
+"""The value of an option or setting that leaves the choice of the method to the table."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Attributes:
+        name: also names its Celery task, `tasks.<name>`.
+        queue: the queue whose workers run it.
+        version: raised when a method makes something else of the same inputs.
+        methods: what can do it; `auto` takes the first that is available.
+        sources: the photographs it reads, of `person` and `cloth`.
+        needs: the stages whose artifacts it reads.
+        after: stages that must have succeeded first although it does not read them.
+        option: the job option that names the method, if one does.
+        setting: the setting that names the method, if one does.
+        options: the other job options that change its output.
+    """
+
+    name: str
+    queue: str
+    version: int
+    methods: tuple[Method, ...]
+    sources: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    option: str = ""
+    setting: str = ""
+    options: tuple[str, ...] = ()
+
+
+STAGES = (
+    Stage("pose", queues.CPU, version=4, methods=pose.METHODS, sources=("person",)),
+    Stage(
+        "cloth",
+        queues.CPU,
+        version=4,
+        methods=cloth.METHODS,
+        sources=("cloth",),
+        setting="cloth_mask",
+        options=("category",),
+    ),
+    Stage(
+        "parse",
+        queues.GPU,
+        version=6,
+        methods=parse.METHODS,
+        sources=("person",),
+        needs=("pose",),
+        after=("cloth",),
+        setting="parser",
+    ),
+    Stage(
+        "generate",
+        queues.GPU,
+        version=8,
+        methods=ENGINES,
+        sources=("person",),
+        needs=("pose", "cloth", "parse"),
+        option="engine",
+        options=("category", "seed"),
+    ),
+)
+"""In the order in which a job passes them; the last one's artifact holds the result."""
+
+
+def stage(name: str) -> Stage:
+    """Return the stage of this name. Raises KeyError."""
+    return {row.name: row for row in STAGES}[name]
+
+
+def of_queues(names: tuple[str, ...]) -> tuple[Stage, ...]:
+    """Return the stages that these queues carry."""
+    return tuple(row for row in STAGES if row.queue in names)
+
+
+def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
+    """Return the method that does the stage.
+
+    Args:
+        row: the stage.
+        options: the job's options, or those of `selected`; None for a job that leaves the choice open.
+    """
+    wanted = AUTO
+    if row.setting:
+        wanted = getattr(settings(), row.setting)
+    elif row.option and options is not None:
+        wanted = options[row.option]
+    if wanted == AUTO:
+        return next(method for method in row.methods if method.available())
+    return {method.name: method for method in row.methods}[wanted]
+
+
+def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that decides the stage's output besides its inputs.
+
+    The job options that it reads, the name of its method under the name of its option or setting, and the
+    sha256 of the method's model files under `weights`. Raises WeightsMissingError.
+    """
+    chosen = method(row, options)
+    read: dict[str, Any] = {name: options[name] for name in row.options}
+    if choice := row.option or row.setting:
+        read[choice] = chosen.name
+    return read | {"weights": dict(chosen.digests())}
+
+
+def batch_options(row: Stage, options: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Return with which job options other jobs can share this one's batch.
+
+    Args:
+        row: the stage.
+        options: what `selected` gives for the job.
+
+    Returns:
+        Job option -> the values that give the same method; None when the method has no batches.
+    """
+    chosen = method(row, options)
+    if not chosen.batches:
+        return None
+    if not row.option:
+        return {}
+    return {row.option: [*([AUTO] if method(row) is chosen else []), chosen.name]}
+
+
+def check(row: Stage) -> None:
+    """Raise unless the packages and model files of the stage's usual method are there.
+
+    Raises WeightsMissingError for a model file, ConfigurationError for a package.
+    """
+    usual = method(row)
+    for package in usual.packages:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigurationError(
+                f"The stage {row.name} by {usual.name} (TRYON_{(row.setting or row.option).upper()}="
+                f"{usual.name}) needs the package {package}, which is not installed here: install the extra "
+                "`worker` (requirements-gpu.lock), or choose another method."
+            )
+    usual.check()
+
+
+def artifact_key(
+    row: Stage, sources: Mapping[str, bytes], artifacts: Mapping[str, str], options: Mapping[str, Any]
+) -> str:
+    """Return the key of the stage's artifact: a hash of everything that decides its content.
+
+    Args:
+        row: the stage.
+        sources: the image files it reads.
+        artifacts: the keys of the artifacts it reads.
+        options: the job options and settings it reads, from `selected`.
+    """
+    everything = {
+        "stage": row.name,
+        "version": row.version,
+        "sources": {name: hashlib.sha256(sources[name]).hexdigest() for name in row.sources},
+        "artifacts": {name: artifacts[name] for name in row.needs},
+        "options": options,
+    }
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+    return f"artifacts/{row.name}/{digest}"
