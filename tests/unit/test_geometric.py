@@ -9,7 +9,7 @@ from PIL import Image
 
 from config.errors import PoseError, SynthesisError
 from worker.cloth.garment import Garment, prepare
-from worker.geometric import TryOn, try_on
+from worker.geometric.dress import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
 from worker.geometric.pattern import front_edge
 from worker.geometric.shade import exposure

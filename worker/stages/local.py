@@ -52,7 +52,7 @@ def run(
     models: Models,
     *,
     names: Mapping[str, str],
-    report: Callable[[str, float], None] = lambda stage, milliseconds: None,
+    report: Callable[[str, float], None] | None = None,
 ) -> dict[str, Bundle]:
     """Run every stage in order; returns stage name -> bundle, the result in ``generate``/``result.png``.
 
@@ -72,5 +72,6 @@ def run(
         bundles[row.name] = run_stage(
             row, {"person": person, "cloth": cloth}, bundles, options, models, names=names
         )
-        report(row.name, 1000 * (time.perf_counter() - began))
+        if report is not None:
+            report(row.name, 1000 * (time.perf_counter() - began))
     return bundles
