@@ -65,6 +65,10 @@ class Method(ABC):
         """Return whether the option value `auto` may choose this method here."""
         return True
 
+    def accepts(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the method can do a job with these options."""
+        return True
+
     def check(self) -> None:
         """Raise WeightsMissingError unless the model files that `load` reads are there."""
         self.digests()
@@ -102,6 +106,10 @@ class Engine(Method):
     """
 
     categories: ClassVar[tuple[str, ...]]
+
+    def accepts(self, options: Mapping[str, Any]) -> bool:
+        """Return whether the engine draws the job's category."""
+        return options["category"] in self.categories
 
     @abstractmethod
     def draw(self, model: Any, inputs: StageInput) -> Bundle:

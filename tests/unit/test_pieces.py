@@ -102,15 +102,17 @@ def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else(
 
 def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
     row = table.stage("generate")
-    assert table.batch_options(row, {"engine": "geometric"}) is None
+    assert table.batch_options(row, {"engine": "geometric", "category": "upper_body"}) is None
     assert table.batch_options(table.stage("parse"), {"parser": "trained"}) is None
     for name in NAMES:
         (tmp_path / catalogue()[name].file).write_bytes(b"weights")
     monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
     settings.cache_clear()
-    shared = table.batch_options(row, {"engine": "viton_hd"})
+    shared = table.batch_options(row, {"engine": "viton_hd", "category": "upper_body"})
     settings.cache_clear()
-    assert shared == {"engine": ["auto", "viton_hd"]}, "auto is viton_hd where its weights are"
+    assert shared == {"engine": ["auto", "viton_hd"], "category": ["upper_body"]}, (
+        "auto is viton_hd where its weights are"
+    )
 
 
 @pytest.mark.parametrize(

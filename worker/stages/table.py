@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config import queues
+from config.errors import InputValidationError
 from config.settings import ConfigurationError, settings
 from worker.contract import Method
 from worker.stages import cloth, parse, pose
@@ -23,6 +24,10 @@ from worker.stages.engines import ENGINES
 
 AUTO = "auto"
 """The value of an option or setting that leaves the choice of the method to the table."""
+
+
+CHOOSING_OPTIONS = ("category",)
+"""Job options, besides the stage's own, that `auto` looks at: jobs of one batch have the same values."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
 
     Args:
         row: the stage.
-        options: the job's options, or those of `selected`; None for a job that leaves the choice open.
+        options: the job's options, or those of `selected`; None for a job with the default options.
+
+    Raises InputValidationError when no available method can do a job with these options.
     """
     wanted = AUTO
     if row.setting:
@@ -112,8 +119,19 @@ def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
     elif row.option and options is not None:
         wanted = options[row.option]
     if wanted == AUTO:
-        return next(method for method in row.methods if method.available())
+        return _first_able(row, options)
     return {method.name: method for method in row.methods}[wanted]
+
+
+def _first_able(row: Stage, options: Mapping[str, Any] | None) -> Method:
+    for candidate in row.methods:
+        if (options is None or candidate.accepts(options)) and candidate.available():
+            return candidate
+    raise InputValidationError(
+        f"Nothing that is ready here can do the stage {row.name} with the options {options}. `tryon doctor` "
+        "lists what is ready.",
+        input=row.option or row.setting,
+    )
 
 
 def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,9 +160,11 @@ def batch_options(row: Stage, options: Mapping[str, Any]) -> dict[str, list[str]
     chosen = method(row, options)
     if not chosen.batches:
         return None
-    if not row.option:
-        return {}
-    return {row.option: [*([AUTO] if method(row) is chosen else []), chosen.name]}
+    shared = {name: [str(options[name])] for name in CHOOSING_OPTIONS if name in row.options}
+    if row.option:
+        left_open = {**options, row.option: AUTO}
+        shared[row.option] = [*([AUTO] if method(row, left_open) is chosen else []), chosen.name]
+    return shared
 
 
 def check(row: Stage) -> None:
