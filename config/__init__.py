@@ -1,1 +1,1 @@
-"""Settings, endpoints, queue names and logging: what every other room may read."""
+"""Settings, endpoints, error classes, queue names and logging. Every other package may import this one."""

@@ -1,18 +1,20 @@
-"""Where the database, broker and object store are: an explicit setting first, then the embedded servers."""
+"""Addresses of the database, broker and object store: the explicit setting, or the embedded servers."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-from config.settings import ConfigurationError, Settings, settings
+from config.settings import ConfigurationError, settings
 
 EMBEDDED_FILE = "embedded.json"
-"""Written in the data folder by the running embedded servers, removed when they stop."""
+"""File in the data folder that the embedded servers write when they start and remove when they stop."""
+
+_SQLALCHEMY_PREFIX = "postgresql+psycopg://"
+"""The scheme by which SQLAlchemy chooses psycopg 3."""
 
 
 @dataclass(frozen=True)
 class S3Endpoint:
-    """How to reach the object store; None leaves the choice to boto3."""
+    """How to reach the object store. None leaves the value to boto3."""
 
     endpoint_url: str | None
     region: str
@@ -21,47 +23,44 @@ class S3Endpoint:
 
 
 def database_url() -> str:
-    """Return the SQLAlchemy URL of Postgres (psycopg 3 driver)."""
+    """Return the SQLAlchemy URL of Postgres (psycopg 3 driver). Raises ConfigurationError."""
     url = settings().database_url or _embedded("database_url", "TRYON_DATABASE_URL")
+    if url.startswith(_SQLALCHEMY_PREFIX):
+        return url
     for prefix in ("postgresql://", "postgres://"):
         if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    if url.startswith("postgresql+psycopg://"):
-        return url
+            return _SQLALCHEMY_PREFIX + url.removeprefix(prefix)
     raise ConfigurationError("TRYON_DATABASE_URL must begin with postgresql://")
 
 
 def broker_url() -> str:
-    """Return the broker's URL."""
+    """Return the broker's URL. Raises ConfigurationError."""
     return settings().broker_url or _embedded("broker_url", "TRYON_BROKER_URL")
 
 
 def s3_endpoint() -> S3Endpoint:
-    """Return how to reach the object store."""
-    here = settings()
-    if here.s3_endpoint_url is None:
+    """Return how to reach the object store. Raises ConfigurationError."""
+    current = settings()
+    if current.s3_endpoint_url is None:
         return S3Endpoint(
             _embedded("s3_endpoint_url", "TRYON_S3_ENDPOINT_URL"),
-            here.s3_region,
+            current.s3_region,
             _embedded("s3_access_key_id", "TRYON_S3_ACCESS_KEY_ID"),
             _embedded("s3_secret_access_key", "TRYON_S3_SECRET_ACCESS_KEY"),
         )
-    url = None if here.s3_endpoint_url == "aws" else here.s3_endpoint_url
-    return S3Endpoint(url, here.s3_region, here.s3_access_key_id, here.s3_secret_access_key)
-
-
-def embedded_file(here: Settings | None = None) -> Path:
-    """Return the path of the file in which running embedded servers say where they are."""
-    return (here or settings()).data_dir / EMBEDDED_FILE
+    url = None if current.s3_endpoint_url == "aws" else current.s3_endpoint_url
+    return S3Endpoint(url, current.s3_region, current.s3_access_key_id, current.s3_secret_access_key)
 
 
 def _embedded(key: str, variable: str) -> str:
+    """Return a value that the running embedded servers have written to their file."""
+    path = settings().data_dir / EMBEDDED_FILE
     try:
-        return str(json.loads(embedded_file().read_text())[key])
+        return str(json.loads(path.read_text())[key])
     except FileNotFoundError:
         raise ConfigurationError(
             f"{variable} is not set and no embedded servers are running. "
             f"Set {variable}, or start them with `tryon up`."
         ) from None
     except (KeyError, ValueError) as error:
-        raise ConfigurationError(f"{embedded_file()} is damaged: {error}") from error
+        raise ConfigurationError(f"{path} is damaged: {error}") from error

@@ -1,17 +1,27 @@
-"""The named errors of a try-on job: which input, what is wrong, what to do, and whether to try again."""
+"""The named errors of a try-on job: the input at fault, what to do about it, and whether a retry may help."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypedDict
+
+
+class ErrorRecord(TypedDict):
+    """An error as the job's row and the status show it. The attributes are those of `TryonError`."""
+
+    name: str
+    message: str
+    stage: str | None
+    input: str | None
+    retryable: bool
 
 
 class TryonError(Exception):
-    """A job could not be done for a reason that has a name.
+    """A job failed for a reason that has a name.
 
     Attributes:
-        message: what is wrong and what to do about it, for the person who reads the status.
-        stage: the pipeline stage that noticed it, if one did.
-        input: the input at fault (an object key, an option or a file name), if one is.
-        retryable: whether the same job may succeed when it is tried again unchanged.
+        message: what is wrong and what to do about it, written for the reader of the job's status.
+        stage: the pipeline stage that raised the error, or None.
+        input: the input at fault (an object key, an option or a file name), or None.
+        retryable: whether the same job may succeed when it is retried unchanged.
     """
 
     retryable: ClassVar[bool] = False
@@ -24,11 +34,11 @@ class TryonError(Exception):
 
     @property
     def name(self) -> str:
-        """The error's name as the status shows it."""
+        """The error's name in the status."""
         return type(self).__name__
 
-    def record(self) -> dict[str, Any]:
-        """Return the error as the job's row keeps it."""
+    def record(self) -> ErrorRecord:
+        """Return the error as it is stored in the job's row."""
         return {
             "name": self.name,
             "message": self.message,
@@ -37,48 +47,48 @@ class TryonError(Exception):
             "retryable": self.retryable,
         }
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.record(),))
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], "TryonError"], tuple[ErrorRecord]]:
+        return (from_record, (self.record(),))
 
 
 class ImageLoadError(TryonError):
-    """The object cannot be read as an image: empty, another format, truncated, too large."""
+    """The object cannot be read as an image: it is empty, not an image, truncated or too large."""
 
 
 class InputValidationError(TryonError):
-    """A key or option, or an image's size, is outside what the system accepts."""
+    """A key, an option or the size of an image is not acceptable, or an object does not exist."""
 
 
 class NoPersonError(TryonError):
-    """No person was found in the person photograph."""
+    """No person was detected in the person photograph."""
 
 
 class MultiplePeopleError(TryonError):
-    """Several people are in the photograph and none of them dominates."""
+    """Several people are in the person photograph and none of them is clearly the main one."""
 
 
 class PoseError(TryonError):
-    """A person was found, but joints that a try-on needs are not to be seen."""
+    """A person was detected, but joints that a try-on needs are not visible."""
 
 
 class GarmentMaskError(TryonError):
-    """The garment could not be told from its background."""
+    """The garment could not be separated from its background."""
 
 
 class ParsingError(TryonError):
-    """The person's parts could not be told apart."""
+    """The person could not be segmented into body parts and clothes."""
 
 
 class SynthesisError(TryonError):
-    """The garment could not be drawn on the person: a warp that folds or tears."""
+    """The garment could not be rendered on the person, for example because its warp folds or tears."""
 
 
 class WeightsMissingError(TryonError):
-    """A model file is not there or is not the right one; the message says how to get it."""
+    """A model file is missing or has the wrong checksum; the message says how to get it."""
 
 
 class StorageError(TryonError):
-    """The object store did not answer as it should."""
+    """The object store did not answer, or answered with an unexpected error."""
 
     retryable = True
 
@@ -90,13 +100,13 @@ class OutOfMemoryError(TryonError):
 
 
 class JobTimeoutError(TryonError):
-    """A stage or job took longer than it may."""
+    """A stage or a job exceeded its time limit."""
 
     retryable = True
 
 
 class InternalError(TryonError):
-    """Something unforeseen; the worker's log has the details."""
+    """An unexpected error; the worker's log has the details."""
 
     retryable = True
 
@@ -105,10 +115,6 @@ ERRORS: Mapping[str, type[TryonError]] = {cls.__name__: cls for cls in TryonErro
 
 
 def from_record(record: Mapping[str, Any]) -> TryonError:
-    """Return the error that a job's row keeps, to be raised where the result is asked for."""
+    """Return the error of a job's row as an exception. A name of a newer version gives InternalError."""
     cls = ERRORS.get(record["name"], InternalError)
     return cls(record["message"], input=record.get("input"), stage=record.get("stage"))
-
-
-def _rebuild(record: Mapping[str, Any]) -> TryonError:
-    return from_record(record)

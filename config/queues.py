@@ -1,4 +1,4 @@
-"""The names of the two queues: work for a processor, work for a graphics card."""
+"""The names of the two queues: CPU stages and GPU stages."""
 
 CPU = "cpu"
 GPU = "gpu"

@@ -1,4 +1,4 @@
-"""Every setting of the system, read once from the environment and checked at the door."""
+"""Every setting of the system, read once from the environment and validated."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ConfigurationError(Exception):
-    """A setting is missing or wrong; the message names the environment variable."""
+    """A setting is missing or not valid; the message names the environment variable."""
 
 
 class Settings(BaseSettings):
@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRYON_", frozen=True, extra="ignore")
 
     data_dir: Path = Field(
-        Path(".tryon"), description="Folder of the embedded servers' data, the models and the logs."
+        Path(".tryon"), description="Folder of the model files, the logs and the embedded servers' data."
     )
 
     database_url: str | None = Field(
@@ -30,39 +30,40 @@ class Settings(BaseSettings):
         None, description="S3 endpoint URL, or `aws` for Amazon's own. Unset: the embedded server."
     )
     s3_region: str = Field("us-east-1", description="Region of the S3 store.")
-    s3_access_key_id: str | None = Field(None, description="S3 access key. Unset: boto3's own search.")
+    s3_access_key_id: str | None = Field(None, description="S3 access key. Unset: boto3's credential search.")
     s3_secret_access_key: str | None = Field(
-        None, repr=False, description="S3 secret key. Unset: boto3's own search."
+        None, repr=False, description="S3 secret key. Unset: boto3's credential search."
     )
     s3_public_url: str | None = Field(
-        None, description="Endpoint URL in presigned links, where customers reach the store by another name."
+        None,
+        description="Endpoint URL in presigned links, if customers reach the store under another address.",
     )
-    input_bucket: str = Field("tryon-input", description="Bucket that person and garment keys name.")
+    input_bucket: str = Field("tryon-input", description="Bucket of the person and garment photographs.")
     output_bucket: str = Field("tryon-output", description="Bucket of `artifacts/` and `results/`.")
-    presign_s: int = Field(3600, ge=1, le=604800, description="Life of a presigned result URL, seconds.")
+    presign_s: int = Field(3600, ge=1, le=604800, description="Validity of a presigned result URL, seconds.")
 
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Where GPU stages run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.",
+        description="Device of GPU stages: `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.",
     )
     batch: int | None = Field(
         None,
         ge=1,
-        description="Most pictures of different jobs that a GPU worker draws at once with `viton_hd`. Unset: "
-        "4 on CUDA, 1 on the processor.",
+        description="Largest batch of jobs that a GPU worker computes at once with `viton_hd`. Unset: "
+        "4 on CUDA, 1 on the CPU.",
     )
 
     parser: str = Field(
         "trained",
         pattern=r"^(trained|landmark)$",
-        description="What tells a person's parts apart: `trained` (the network that this project trained), "
-        "`landmark` (joints and colours alone).",
+        description="Human parser: `trained` (the network that this project trained), `landmark` (joints and "
+        "colours only).",
     )
     parser_weights: Path | None = Field(
         None,
-        description="Your own parser for `trained`: a .safetensors file from `tryon parser convert`, its "
-        ".yaml beside it.",
+        description="Your own weights for the parser `trained`: a .safetensors file from `tryon parser "
+        "convert`, with its .yaml file in the same folder.",
     )
     viton_hd_weights: Path | None = Field(
         None,
@@ -72,32 +73,40 @@ class Settings(BaseSettings):
     cloth_mask: str = Field(
         "auto",
         pattern=r"^(auto|classical|unet)$",
-        description="What tells a garment from its background: `classical` (colour), `unet` (a network; "
-        "`tryon weights fetch cloth-unet`), `auto` (`classical`).",
+        description="Garment segmentation: `classical` (colour), `unet` (a network; `tryon weights fetch "
+        "cloth-unet`), `auto` (`classical`).",
     )
 
     max_image_bytes: int = Field(30_000_000, ge=1, description="Largest accepted image file, bytes.")
     max_image_pixels: int = Field(60_000_000, ge=1, description="Largest accepted image, pixels.")
-    min_image_side: int = Field(128, ge=16, description="Shortest accepted image side, pixels.")
-    max_aspect_ratio: float = Field(4.0, ge=1, description="Longest accepted side over the shortest.")
+    min_image_side: int = Field(128, ge=16, description="Smallest accepted image side, pixels.")
+    max_aspect_ratio: float = Field(
+        4.0, ge=1, description="Largest accepted ratio of the longer image side to the shorter."
+    )
 
-    max_attempts: int = Field(3, ge=1, description="Times a stage is begun before its job fails.")
-    lease_s: float = Field(30, gt=0, description="Time after which a silent worker loses its stage, seconds.")
-    heartbeat_s: float = Field(5, gt=0, description="Time between two renewals of a lease, seconds.")
-    retry_backoff_s: float = Field(2, ge=0, description="Wait before the second attempt; doubles each time.")
-    stage_timeout_s: float = Field(300, gt=0, description="Longest run of one stage, seconds.")
-    job_timeout_s: float = Field(86_400, gt=0, description="Longest life of an unfinished job, seconds.")
-    sweep_interval_s: float = Field(2, gt=0, description="Time between two sweeps, seconds.")
+    max_attempts: int = Field(3, ge=1, description="Attempts at a stage before its job fails.")
+    lease_s: float = Field(
+        30, gt=0, description="Time without a heartbeat after which a worker loses its stage, seconds."
+    )
+    heartbeat_s: float = Field(5, gt=0, description="Interval between two renewals of a lease, seconds.")
+    retry_backoff_s: float = Field(
+        2, ge=0, description="Delay before the second attempt, seconds; it doubles with every attempt."
+    )
+    stage_timeout_s: float = Field(300, gt=0, description="Time limit of one attempt at a stage, seconds.")
+    job_timeout_s: float = Field(
+        86_400, gt=0, description="Time limit of a job from its submission, seconds."
+    )
+    sweep_interval_s: float = Field(2, gt=0, description="Interval between two sweeps, seconds.")
     wake_grace_s: float = Field(
-        10, ge=0, description="Time a ready stage may wait before the sweep sends its wake-up again, seconds."
+        10, ge=0, description="Time after which the sweep repeats the wake-up of a ready stage, seconds."
     )
     outage_patience_s: float = Field(
-        30, ge=0, description="How long a worker retries a database or storage that is away, seconds."
+        30, ge=0, description="How long a transaction is retried while the database is unreachable, seconds."
     )
 
     @property
     def models_dir(self) -> Path:
-        """Folder of the downloaded model files."""
+        """The folder of the downloaded model files."""
         return self.data_dir / "models"
 
 
@@ -105,10 +114,10 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """Return the process's settings.
 
-    Raises ConfigurationError naming the variable when a value is not acceptable.
+    Raises ConfigurationError, which names the variable, when a value is not valid.
     """
     try:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(f"TRYON_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
-        raise ConfigurationError(f"The environment is not acceptable: {problems}") from error
+        raise ConfigurationError(f"The environment is not valid: {problems}") from error
