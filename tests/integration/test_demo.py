@@ -1,4 +1,4 @@
-"""The two ways a newcomer meets the system: `tryon demo`, and `tryon up` with jobs from another terminal."""
+"""The two first commands of a new user: `tryon demo`, and `tryon up` with jobs from another terminal."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TRYON = (sys.executable, "-c", "from tasks.cli import main; main()")
 
 @pytest.fixture
 def environment(tmp_path, models_dir):
-    """An environment that names a fresh data folder and nothing else, with the checkout's models."""
+    """An environment that sets an empty data folder and nothing else, with the checkout's models."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     (data_dir / "models").symlink_to(models_dir)
@@ -27,8 +27,8 @@ def environment(tmp_path, models_dir):
     return bare | {"TRYON_DATA_DIR": str(data_dir)}
 
 
-def left_running(data_dir):
-    """Processes that still belong to a data folder."""
+def running_processes(data_dir):
+    """Return the processes that use a data folder."""
     return [
         process
         for process in psutil.process_iter(["environ", "cmdline"])
@@ -37,22 +37,22 @@ def left_running(data_dir):
     ]
 
 
-def test_the_demo_leaves_a_picture_and_no_process(environment, tmp_path):
-    done = subprocess.run(
+def test_the_demo_writes_pictures_and_stops_every_process(environment, tmp_path):
+    demo = subprocess.run(
         [*TRYON, "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = [line.split() for line in done.stdout.splitlines()]
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    lines = [line.split() for line in demo.stdout.splitlines()]
     for stage in ("pose", "cloth", "parse", "generate"):
-        assert any(words[:2] == [stage, "succeeded,"] and words[3] == "ms" for words in said)
+        assert any(words[:2] == [stage, "succeeded,"] and words[3] == "ms" for words in lines)
     folder = tmp_path / "data" / "demo"
     for name in ("result.png", "sheet.png"):
-        assert str(folder / name) in done.stdout
+        assert str(folder / name) in demo.stdout
         assert (folder / name).read_bytes()[1:4] == b"PNG"
-    assert left_running(tmp_path / "data") == []
+    assert running_processes(tmp_path / "data") == []
 
 
-def test_up_takes_jobs_until_it_is_interrupted(environment, tmp_path):
+def test_up_runs_jobs_until_it_is_interrupted(environment, tmp_path):
     person, cloth, log = tmp_path / "person.png", tmp_path / "cloth.png", tmp_path / "up.log"
     person.write_bytes(people.astronaut())
     cloth.write_bytes(encode_png(garments.draw(garments.NAMES[0])))
@@ -80,4 +80,4 @@ def test_up_takes_jobs_until_it_is_interrupted(environment, tmp_path):
         up.send_signal(signal.SIGINT)
         up.wait(60)
     assert up.returncode == 0
-    assert left_running(tmp_path / "data") == []
+    assert running_processes(tmp_path / "data") == []

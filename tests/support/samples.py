@@ -1,4 +1,4 @@
-"""Where the real samples lie; they are not part of the project and some machines lack them."""
+"""The folders of real samples. They are not part of the project; tests that need them skip without them."""
 
 from pathlib import Path
 

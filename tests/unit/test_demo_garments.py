@@ -1,3 +1,5 @@
+"""The demonstration's drawn garments: pictures as product photographs, with exact masks and landmarks."""
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def test_a_garment_is_drawn_on_the_light_grey_of_product_pictures(name: str) -> 
 
 
 @pytest.mark.parametrize("name", garments.NAMES)
-def test_the_outline_is_symmetric_and_its_landmarks_lie_on_it(name: str) -> None:
+def test_the_outline_is_symmetric_and_contains_the_landmarks(name: str) -> None:
     drawing = garments.drawing(name)
     garment = drawing.mask >= 128
     assert np.mean(garment ^ garment[:, ::-1]) < 0.002
@@ -29,17 +31,17 @@ def test_the_outline_is_symmetric_and_its_landmarks_lie_on_it(name: str) -> None
         assert np.hypot(xs - x, ys - y).min() < 7, landmark
 
 
-def test_drawing_twice_gives_the_same_picture() -> None:
+def test_drawing_twice_returns_the_same_picture() -> None:
     first = garments.draw(garments.NAMES[0])
     garments.drawing.cache_clear()
     assert (garments.draw(garments.NAMES[0]) == first).all()
 
 
-def test_a_caller_may_paint_on_its_copy() -> None:
+def test_changing_a_returned_picture_does_not_change_the_next_one() -> None:
     garments.draw(garments.NAMES[0])[:] = 0
     assert garments.draw(garments.NAMES[0]).max() > 0
 
 
-def test_an_unknown_garment_is_refused() -> None:
+def test_an_unknown_name_raises_key_error() -> None:
     with pytest.raises(KeyError):
         garments.draw("kimono")

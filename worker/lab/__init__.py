@@ -1,1 +1,1 @@
-"""Evaluation, training, benchmarks and the demonstration: what no job runs."""
+"""Evaluation, training, benchmarks and the demonstration: code that no job runs."""

@@ -1,1 +1,1 @@
-"""What the demonstration shows: its pictures and its contact sheet."""
+"""The demonstration's pictures and contact sheets."""

@@ -1,29 +1,43 @@
-"""One picture of everything a job made, from the photograph to the result."""
+"""Contact sheets: titled pictures in rows, and the sheet of everything that a job produced."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
 from worker.contract import Bundle
 from worker.images.agnostic import image_agnostic
+from worker.images.arrays import Image
 from worker.images.frame import FILL, Frame
 from worker.images.openpose import from_openpose_json
 from worker.parsing.palette import colourise
 
+Panel = tuple[str, Image]
+"""A title and a picture, RGB uint8 of any size."""
+
 PANEL_HEIGHT = 420
-MARGIN = 12
-TITLE = 26
+"""The height of a picture on a sheet unless the caller sets another, pixels."""
+
+_MARGIN = 12
+_TITLE_HEIGHT = 26
+_FONT_SIZE = 16
 
 
-def contact_sheet(photo: np.ndarray, bundles: Mapping[str, Bundle]) -> np.ndarray:
-    """Return the sheet, RGB uint8, of a job's photograph (h, w, 3) and the bundles of its four stages."""
-    pose, cloth, parse, made = (bundles[name] for name in ("pose", "cloth", "parse", "generate"))
+def contact_sheet(photo: Image, bundles: Mapping[str, Bundle]) -> Image:
+    """Return a job's contact sheet, RGB uint8: the photograph, (h, w, 3), every stage's map, the result.
+
+    Args:
+        photo: the person's photograph.
+        bundles: stage name -> its bundle, of all four stages.
+    """
+    pose, cloth, parse, generate = (bundles[name] for name in ("pose", "cloth", "parse", "generate"))
     canvas = Frame(**pose["frame.json"]).to_canvas(photo, fill=FILL)
     labels, body = parse["parse.png"], from_openpose_json(pose["pose.json"]).body
-    drawn = pose["pose.png"].any(axis=2, keepdims=True)
-    overlay = np.where(drawn, pose["pose.png"], (canvas * 0.6).astype(np.uint8))
+    has_joint = pose["pose.png"].any(axis=2, keepdims=True)
+    overlay = np.where(has_joint, pose["pose.png"], (canvas * 0.6).astype(np.uint8))
+    garment_mask = np.asarray(cv2.cvtColor(cloth["mask.png"], cv2.COLOR_GRAY2RGB), np.uint8)
     return sheet(
         [
             ("person", photo),
@@ -31,34 +45,35 @@ def contact_sheet(photo: np.ndarray, bundles: Mapping[str, Bundle]) -> np.ndarra
             ("parse", colourise(labels)),
             ("agnostic", image_agnostic(canvas, labels, body)),
             ("garment", cloth["cloth.png"]),
-            ("garment mask", cv2.cvtColor(cloth["mask.png"], cv2.COLOR_GRAY2RGB)),
-            ("warped garment", made["warped.jpg"]),
-            ("result", made["result.png"]),
+            ("garment mask", garment_mask),
+            ("warped garment", generate["warped.jpg"]),
+            ("result", generate["result.png"]),
         ],
         columns=4,
     )
 
 
-def sheet(panels: list[tuple[str, np.ndarray]], *, columns: int, height: int = PANEL_HEIGHT) -> np.ndarray:
-    """Return titled pictures, RGB uint8 of any size, at one height (pixels), laid out in rows on white."""
-    shown = [(title, _fit(image, height)) for title, image in panels]
-    rows = [shown[start : start + columns] for start in range(0, len(shown), columns)]
-    width = MARGIN + max(sum(image.shape[1] + MARGIN for _, image in row) for row in rows)
-    row_height = TITLE + height + MARGIN
-    page = Image.new("RGB", (width, MARGIN + len(rows) * row_height), "white")
+def sheet(panels: Sequence[Panel], *, columns: int, height: int = PANEL_HEIGHT) -> Image:
+    """Return titled pictures at one height (pixels), in rows of `columns` on white, RGB uint8."""
+    scaled = [(title, resize(image, height / image.shape[0])) for title, image in panels]
+    rows = [scaled[start : start + columns] for start in range(0, len(scaled), columns)]
+    width = _MARGIN + max(sum(image.shape[1] + _MARGIN for _, image in row) for row in rows)
+    row_height = _TITLE_HEIGHT + height + _MARGIN
+    page = PillowImage.new("RGB", (width, _MARGIN + len(rows) * row_height), "white")
     pen = ImageDraw.Draw(page)
-    font = ImageFont.load_default(size=16)
+    font = ImageFont.load_default(size=_FONT_SIZE)
     for number, row in enumerate(rows):
-        top = MARGIN + number * row_height
-        left = MARGIN
+        top = _MARGIN + number * row_height
+        left = _MARGIN
         for title, image in row:
             pen.text((left, top), title, fill="black", font=font)
-            page.paste(Image.fromarray(image), (left, top + TITLE))
-            left += image.shape[1] + MARGIN
+            page.paste(PillowImage.fromarray(image), (left, top + _TITLE_HEIGHT))
+            left += image.shape[1] + _MARGIN
     return np.asarray(page)
 
 
-def _fit(image: np.ndarray, height: int) -> np.ndarray:
-    scale = height / image.shape[0]
-    size = (max(1, round(image.shape[1] * scale)), height)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+def resize(image: Image, scale: float) -> Image:
+    """Return a picture, RGB uint8, scaled to at least one pixel each way."""
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
