@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -15,51 +15,64 @@ from rich.table import Column, Table
 from config.errors import WeightsMissingError
 from config.settings import settings
 from worker import weights
+from worker.weights import licences
 
 app = typer.Typer(help="The model files.", no_args_is_help=True)
 _out = Console()
 _err = Console(stderr=True)
 
-_STYLE = {"present": "green", "missing": "yellow", "damaged": "red"}
+_STATE_COLOUR = {"present": "green", "missing": "yellow", "damaged": "red"}
+
+_BYTES_PER_MB = 1e6
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Model files, or groups of them; those that are required if none is named."),
+    typer.Argument(help="Model files, or groups of them; without names, the required files."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Accept = Annotated[
-    bool, typer.Option("--accept-licence", help="Accept the licences that must be accepted, without asking.")
+AcceptLicence = Annotated[
+    bool, typer.Option("--accept-licence", help="Accept the licences that require it, without a question.")
 ]
 
 
 @app.command("list")
 def list_(json_: Json = False) -> None:
-    """Show every model file: what it is for, its size and licence, and whether it is in place."""
+    """Show every model file: its purpose, size, licence and state."""
     _show(weights.status(settings().models_dir), json_)
 
 
 @app.command()
 def fetch(
     names: Names = None,
-    accept_licence: Accept = False,
-    anew: Annotated[bool, typer.Option("--anew", help="Replace files that are there and right.")] = False,
+    accept_licence: AcceptLicence = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Also replace files that are present and valid.")
+    ] = False,
 ) -> None:
     """Download the model files that are missing or damaged."""
-    with _told() as listener:
-        weights.fetch(names or [], settings().models_dir, listener, ask=_asker(accept_licence), anew=anew)
+    with _progress_and_errors() as listener:
+        weights.fetch(
+            names or [],
+            settings().models_dir,
+            listener,
+            accept=_licence_question(accept_licence),
+            replace=anew,
+        )
 
 
 @app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="A model file that you have.")],
+    path: Annotated[Path, typer.Argument(help="A model file on this machine.")],
     name: Annotated[
-        str | None, typer.Option(help="Which model file it is, where its sha256 cannot tell.")
+        str | None, typer.Option(help="Its name in the catalogue, if its sha256 does not identify it.")
     ] = None,
-    accept_licence: Accept = False,
+    accept_licence: AcceptLicence = False,
 ) -> None:
-    """Copy a file that you have into the models folder, if it is one of the model files."""
-    with _told() as listener:
-        weights.add(path, settings().models_dir, listener, name=name, ask=_asker(accept_licence))
+    """Copy a file into the models folder, if it is one of the model files."""
+    with _progress_and_errors() as listener:
+        weights.add(
+            path, settings().models_dir, listener, name=name, accept=_licence_question(accept_licence)
+        )
 
 
 @app.command()
@@ -71,42 +84,42 @@ def verify(json_: Json = False) -> None:
     if unsound:
         if not json_:
             names = " ".join(record.name for record in unsound)
-            _err.print(f"Mend it with `tryon weights fetch {names}`.", highlight=False)
+            _err.print(f"Repair with `tryon weights fetch {names}`.", highlight=False)
         raise typer.Exit(1)
 
 
 @contextmanager
-def _told() -> Iterator[weights.Listener]:
-    """Show what is said and a bar for each file on its way; end 1 with the named error if there is one."""
+def _progress_and_errors() -> Iterator[weights.Listener]:
+    """Print messages and one progress bar per file; print an error and exit with 1 if one is raised."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     bars: dict[str, TaskID] = {}
     try:
-        with Progress(*columns, console=_out, transient=True) as progress:
+        with Progress(*columns, console=_out, transient=True) as display:
 
-            def advance(name: str, done: int, total: int | None) -> None:
+            def show_progress(name: str, received: int, total: int | None) -> None:
                 if name not in bars:
-                    bars[name] = progress.add_task(name, total=total)
-                progress.update(bars[name], completed=done, total=total)
+                    bars[name] = display.add_task(name, total=total)
+                display.update(bars[name], completed=received, total=total)
 
-            yield weights.Listener(lambda message: _out.print(message, highlight=False), advance)
+            yield weights.Listener(lambda message: _out.print(message, highlight=False), show_progress)
     except WeightsMissingError as error:
         _err.print(f"[red]{error.name}[/]: {error.message}", highlight=False)
         raise typer.Exit(1) from error
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # The disk is full, or the folder is not writable.
         _err.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
 
 
-def _asker(accepted: bool) -> Callable[[weights.Licence, str], bool]:
-    """Return what asks whoever sits at the terminal; in a script nobody does, and only the flag accepts."""
+def _licence_question(accepted: bool) -> licences.Accept:
+    """Return a function that asks the user at the terminal; without one, only the flag accepts a licence."""
 
-    def ask(licence: weights.Licence, names: str) -> bool:
+    def accept(licence: weights.Licence, names: str) -> bool:
         if accepted or not sys.stdin.isatty():
             return accepted
         _out.print(f"{names} may be used under {licence.name} only: {licence.notice}", highlight=False)
         return typer.confirm("Do you accept this licence?")
 
-    return ask
+    return accept
 
 
 def _show(records: list[weights.WeightStatus], as_json: bool) -> None:
@@ -115,8 +128,8 @@ def _show(records: list[weights.WeightStatus], as_json: bool) -> None:
         return
     table = Table(Column("Name", no_wrap=True), "State", "Needed", "Purpose", "MB", "Licence")
     for record in records:
-        state = f"[{_STYLE[record.state]}]{record.state}[/]"
+        state = f"[{_STATE_COLOUR[record.state]}]{record.state}[/]"
         needed = "yes" if record.required else f"optional, {record.group}" if record.group else "optional"
-        size = f"{record.bytes / 1e6:.1f}" if record.bytes is not None else "?"
+        size = f"{record.bytes / _BYTES_PER_MB:.1f}" if record.bytes is not None else "?"
         table.add_row(record.name, state, needed, record.purpose, size, record.licence)
     _out.print(table)

@@ -1,4 +1,4 @@
-"""An HTTP server of files that breaks off, refuses, redirects or forgets as a test asks."""
+"""An HTTP file server for tests that breaks connections, refuses, redirects or ignores ranges on request."""
 
 import threading
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 
 @dataclass
-class Served:
+class ServedFile:
     """A file and how it is served.
 
     Attributes:
-        data: what it holds.
-        breaks: after how many bytes each of the first answers breaks off.
-        statuses: what the first answers are instead.
-        ranges: whether the server knows ranges.
-        etag: what tells this version of the file from others; none where it is empty.
-        location: where it redirects to.
+        data: its content.
+        breaks: number of bytes after which each of the first responses breaks the connection.
+        statuses: status codes that the first requests get instead of the file.
+        ranges: whether the server supports range requests.
+        etag: the ETag header; none if it is empty.
+        location: the URL of a redirect, instead of the file.
     """
 
     data: bytes = b""
@@ -31,12 +31,12 @@ class Served:
 
 
 class FileServer:
-    """The files by path, and what was asked: (path, Range header)."""
+    """The files by path, and the requests so far: (path, Range header)."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.files: dict[str, Served] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.files: dict[str, ServedFile] = {}
+        self.requests: list[tuple[str, str | None]] = []
 
 
 @contextmanager
@@ -49,9 +49,9 @@ def file_server() -> Iterator[FileServer]:
 
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
-            asked_range = self.headers["Range"]
-            served.asked.append((path, asked_range))
-            file = served.files.get(path)
+            range_header = self.headers["Range"]
+            state.requests.append((path, range_header))
+            file = state.files.get(path)
             if file is None or file.statuses:
                 self.send_error(404 if file is None else file.statuses.pop(0))
                 return
@@ -61,9 +61,9 @@ def file_server() -> Iterator[FileServer]:
                 self.end_headers()
                 return
             start = 0
-            same = self.headers["If-Range"] in (None, file.etag)
-            if asked_range and file.ranges and same:
-                start = int(asked_range.removeprefix("bytes=").removesuffix("-"))
+            same_version = self.headers["If-Range"] in (None, file.etag)
+            if range_header and file.ranges and same_version:
+                start = int(range_header.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(file.data):
                     self.send_error(416)
                     return
@@ -81,10 +81,10 @@ def file_server() -> Iterator[FileServer]:
             self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = FileServer(server.server_address[1])
+    state = FileServer(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield served
+    yield state
     server.shutdown()
     server.server_close()
     thread.join()

@@ -1,4 +1,4 @@
-"""Checkpoints are loaded with exactly the expected tensors, and nothing in them is ever run."""
+"""Checkpoints are loaded with exactly the expected tensors, and no code in them runs."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lightning(monkeypatch: pytest.MonkeyPatch) -> type:
-    """The class under which PyTorch Lightning files its callback's state."""
+    """The class under which PyTorch Lightning stores the state of its callback."""
     cls = type("ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"})
     for name in ("pytorch_lightning", "pytorch_lightning.callbacks", cls.__module__):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
@@ -37,10 +37,10 @@ def lightning(monkeypatch: pytest.MonkeyPatch) -> type:
     return cls
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["today's format", "the format before 1.6"])
+@pytest.mark.parametrize("zipped", [True, False], ids=["current format", "format before 1.6"])
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("prefix", ["model.", ""])
-def test_loads_what_is_expected(path: Path, zipped: bool, wrapped: bool, prefix: str) -> None:
+def test_loads_the_expected_tensors(path: Path, zipped: bool, wrapped: bool, prefix: str) -> None:
     state = {prefix + key: value for key, value in tensors().items()}
     document = {"state_dict": state, "epoch": 3} if wrapped else state
     torch.save(document, path, _use_new_zipfile_serialization=zipped)
@@ -51,7 +51,7 @@ def test_loads_what_is_expected(path: Path, zipped: bool, wrapped: bool, prefix:
     assert all(torch.equal(value, torch.full_like(value, 0.5)) for value in loaded.values())
 
 
-def test_loads_what_lightning_wrote_without_lightning(path: Path, lightning: type) -> None:
+def test_loads_a_checkpoint_of_lightning_without_lightning(path: Path, lightning: type) -> None:
     state = {f"model.{key}": value for key, value in tensors().items()}
     callbacks = {lightning: {"monitor": "val_iou", "best_model_score": torch.tensor(0.9)}}
     torch.save({"state_dict": state, "callbacks": callbacks}, path)
@@ -59,37 +59,39 @@ def test_loads_what_lightning_wrote_without_lightning(path: Path, lightning: typ
     assert load_state_dict(path, EXPECTED, prefix="model.").keys() == EXPECTED.keys()
 
 
-def test_expects_what_a_network_has() -> None:
+def test_shapes_are_those_of_the_network() -> None:
     assert shapes(torch.nn.BatchNorm1d(3)) == {
         **dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (3,)),
         "num_batches_tracked": (),
     }
 
 
-class Trap:
-    def __init__(self, touched: Path) -> None:
-        self.touched = touched
+class MaliciousObject:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.touched),)
+        return os.mkdir, (str(self.folder),)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_never_runs_code(path: Path, tmp_path: Path, zipped: bool) -> None:
-    torch.save(tensors(n=Trap(tmp_path / "touched")), path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(WeightsMissingError, match=r"holds code or objects besides tensors.*mkdir"):
+def test_runs_no_code(path: Path, tmp_path: Path, zipped: bool) -> None:
+    torch.save(tensors(n=MaliciousObject(tmp_path / "folder")), path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsMissingError, match=r"contains code or objects other than tensors.*mkdir"):
         load_state_dict(path, EXPECTED)
-    assert not (tmp_path / "touched").exists()
+    assert not (tmp_path / "folder").exists()
 
 
-def test_never_makes_a_module(path: Path) -> None:
+def test_instantiates_no_module(path: Path) -> None:
     torch.save(torch.nn.Linear(3, 2), path)
-    with pytest.raises(WeightsMissingError, match=r"besides tensors.*Linear"):
+    with pytest.raises(WeightsMissingError, match=r"other than tensors.*Linear"):
         load_state_dict(path, EXPECTED)
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    ("document", "message"),
     [
         ({**tensors(), "b": torch.zeros(1)}, "1 unexpected: b"),
         ({"a.weight": torch.zeros(2, 3)}, r"2 missing: a\.bias, n"),
@@ -103,44 +105,46 @@ def test_never_makes_a_module(path: Path) -> None:
         ({}, "3 missing"),
     ],
 )
-def test_says_how_another_network_differs(path: Path, document: Any, says: str) -> None:
+def test_reports_how_another_network_differs(path: Path, document: Any, message: str) -> None:
     torch.save(document, path)
-    with pytest.raises(WeightsMissingError, match=says):
+    with pytest.raises(WeightsMissingError, match=message):
         load_state_dict(path, EXPECTED, prefix="model.")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_names_a_truncated_file(path: Path, zipped: bool, share: float) -> None:
+def test_reports_a_truncated_file(path: Path, zipped: bool, share: float) -> None:
     torch.save(tensors(), path, _use_new_zipfile_serialization=zipped)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    # A name that is cut short (`collectio`) looks like that of a class that is not allowed.
-    with pytest.raises(WeightsMissingError, match=r"damaged, truncated or no|besides tensors.* collectio\W"):
+    # A truncated name (`collectio`) looks like the name of a forbidden class.
+    with pytest.raises(
+        WeightsMissingError, match=r"damaged, truncated or not|other than tensors.* collectio\W"
+    ):
         load_state_dict(path, EXPECTED)
 
 
 @pytest.mark.parametrize("data", [b"<html>Sign in</html>", b"\x80\x02K\x01.", bytes(5000), b"PK\x03\x04"])
-def test_names_a_file_that_is_no_checkpoint(path: Path, data: bytes) -> None:
+def test_reports_a_file_that_is_no_checkpoint(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    with pytest.raises(WeightsMissingError, match=r"cannot be used: it is damaged, truncated or no"):
+    with pytest.raises(WeightsMissingError, match=r"cannot be used: it is damaged, truncated or not"):
         load_state_dict(path, EXPECTED)
 
 
-def test_an_altered_tensor_in_todays_format_is_noticed(path: Path) -> None:
+def test_detects_an_altered_tensor_in_the_current_format(path: Path) -> None:
     state = tensors(a__weight=torch.full((2, 3), 123456.0))
     torch.save(state, path)
-    packed = state["a.weight"].numpy().tobytes()
+    stored = state["a.weight"].numpy().tobytes()
     data = path.read_bytes()
-    assert packed in data
-    path.write_bytes(data.replace(packed, packed[:-1] + b"\x00"))
+    assert stored in data
+    path.write_bytes(data.replace(stored, stored[:-1] + b"\x00"))
     with pytest.raises(WeightsMissingError, match="damaged"):
         load_state_dict(path, EXPECTED)
 
 
-def test_says_which_command_mends_it(tmp_path: Path) -> None:
+def test_reports_the_command_that_replaces_the_file(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsMissingError, match=r"not there.*`tryon weights fetch viton-hd-seg --anew`"
+        WeightsMissingError, match=r"it is missing.*`tryon weights fetch viton-hd-seg --anew`"
     ) as caught:
         load_state_dict(tmp_path / "seg_final.pth", EXPECTED)
     assert caught.value.input == "viton-hd-seg"

@@ -1,4 +1,4 @@
-"""The choice of devices: CUDA where there is some, said aloud, and never silently something else."""
+"""The selection of devices: CUDA if it is present, logged once, and never a silent fallback."""
 
 import logging
 
@@ -18,7 +18,13 @@ from worker.machine import device
         ("cuda:1", 2, ["cuda:1"]),
     ],
 )
-def test_the_choice_is_made_and_said(monkeypatch, caplog, setting, count, devices):
+def test_selects_devices_and_logs_the_selection(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    setting: str,
+    count: int,
+    devices: list[str],
+) -> None:
     monkeypatch.setattr(device, "_cuda_count", lambda: count)
     with caplog.at_level(logging.INFO):
         assert device.choose(setting) == devices
@@ -26,11 +32,11 @@ def test_the_choice_is_made_and_said(monkeypatch, caplog, setting, count, device
 
 
 @pytest.mark.parametrize(("setting", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
-def test_cuda_that_is_not_there_is_an_error(monkeypatch, setting, count):
+def test_a_missing_cuda_device_is_an_error(monkeypatch: pytest.MonkeyPatch, setting: str, count: int) -> None:
     monkeypatch.setattr(device, "_cuda_count", lambda: count)
     with pytest.raises(ConfigurationError, match="TRYON_DEVICE"):
         device.choose(setting)
 
 
-def test_this_machine_can_be_asked():
+def test_selects_a_device_on_this_machine() -> None:
     assert device.choose("auto")

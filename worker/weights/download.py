@@ -1,4 +1,19 @@
-"""Brings one file over HTTP, going on where an earlier attempt broke off."""
+"""Downloads one file over HTTP, and resumes a partial download.
+
+This module is own code because no library keeps all of its guarantees, each of which has a test:
+
+- A download that fails keeps its bytes, and a later call, also in another process, requests only the rest.
+- The parts of two versions of a file are never joined: the rest is requested with If-Range, and the ETag or
+  Last-Modified of the partial file is stored next to it.
+- An attempt that received new bytes resets the retry counter.
+- Two processes never write to the same partial file.
+
+`pooch` 1.9 keeps none of them: it writes to a temporary file of a random name, deletes that file when an
+attempt fails, and every attempt requests the whole file, without a Range header. What pooch offers otherwise
+(hash check, atomic placement, registry of files) is in `worker.weights.folder` and `catalogue.toml`, because
+the files from wheels, from Google Drive, from the project and from the user need it as well. `gdown` 6.5,
+which downloads from Google Drive, resumes but does not store the version between two calls.
+"""
 
 import fcntl
 import os
@@ -13,106 +28,107 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 from config.errors import WeightsMissingError
 
-RETRY = urllib3.Retry(
+RETRY_POLICY = urllib3.Retry(
     total=5, backoff_factor=0.5, backoff_max=30, status_forcelist=(408, 429, 500, 502, 503, 504)
 )
-"""How often a download is begun again that brings nothing new; what brings bytes starts the count anew."""
+"""Consecutive attempts without a new byte, with exponential backoff (seconds), before a download fails."""
 
-_TIMEOUT = urllib3.Timeout(connect=15, read=60)
-_CHUNK = 1 << 20
+_TIMEOUT = urllib3.Timeout(connect=15, read=60)  # seconds; a large file may pause, but not for a minute
+_CHUNK = 1 << 20  # bytes per read: one progress report for each
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and the total size; None where the server does not state it."""
 
 
-def download(url: str, target: Path, advance: Callable[[int, int | None], None]) -> None:
-    """Bring the file at the URL to `target`.
+def download(url: str, target: Path, report: Progress) -> None:
+    """Download the file at the URL to `target`.
 
-    What an earlier call left of it is kept and completed with a range request, if the server still has the
-    same version (ETag or Last-Modified); otherwise everything is brought anew. Proxies are taken from the
+    The bytes of an earlier call are kept and completed by a range request, if the server still has the same
+    version of the file (ETag or Last-Modified). Otherwise the download restarts. Proxies are taken from the
     environment.
 
     Args:
-        url: where the file is; redirects are followed.
-        target: where it goes; a second file beside it notes the version that it is part of.
-        advance: told the bytes so far and the whole size, None where the server does not say.
+        url: the file's URL; redirects are followed.
+        target: the file to write. A second file next to it stores the version of a partial download.
+        report: called after each chunk.
 
-    Raises WeightsMissingError when the server refuses, or breaks off too often; what came is kept.
+    Raises WeightsMissingError when the server refuses, or when the retries are used up; the bytes received
+    so far are kept.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    retry = RETRY
-    with target.open("ab") as file, _pool(url) as pool:
+    retry = RETRY_POLICY
+    with target.open("ab") as file, _connection_pool(url) as pool:
         _lock(file, url)
         while True:
-            before = os.fstat(file.fileno()).st_size
+            size_before = os.fstat(file.fileno()).st_size
             try:
-                if _go_on(pool, url, target, file, retry, advance):
+                if _request_rest(pool, url, target, file, retry, report):
                     _version_file(target).unlink(missing_ok=True)
                     return
             except MaxRetryError as error:
-                raise _gave_up(url, error.reason or error) from error
+                raise _failed(url, error.reason or error) from error
             except HTTPError as error:
-                if os.fstat(file.fileno()).st_size > before:
-                    retry = RETRY
+                if os.fstat(file.fileno()).st_size > size_before:
+                    retry = RETRY_POLICY
                 try:
                     retry = retry.increment("GET", url, error=error)
-                except (MaxRetryError, HTTPError) as last:
-                    raise _gave_up(url, error) from last
+                except (MaxRetryError, HTTPError) as last_error:
+                    raise _failed(url, error) from last_error
                 retry.sleep()
 
 
-def discard(target: Path) -> None:
-    """Remove what a download left, so that the next one starts anew."""
-    target.unlink(missing_ok=True)
-    _version_file(target).unlink(missing_ok=True)
-
-
-def _go_on(
+def _request_rest(
     pool: urllib3.PoolManager,
     url: str,
     target: Path,
     file: BinaryIO,
     retry: urllib3.Retry,
-    advance: Callable[[int, int | None], None],
+    report: Progress,
 ) -> bool:
-    """Ask for the rest of the file and append it; return whether the file is whole."""
-    have = os.fstat(file.fileno()).st_size
-    version = _version(target)
+    """Request the rest of the file and append it; return whether the file is complete."""
+    size = os.fstat(file.fileno()).st_size
+    version = _stored_version(target)
     headers = {"Accept-Encoding": "identity", "User-Agent": "tryon-workers"}
-    if have and version:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+    if size and version:
+        headers |= {"Range": f"bytes={size}-", "If-Range": version}
     response = pool.request(
         "GET", url, headers=headers, preload_content=False, retries=retry, timeout=_TIMEOUT
     )
     try:
-        if response.status == 416 and have:  # more is there than the server has: it is not what it was
+        if response.status == 416 and size:  # The partial file is longer than the server's file: restart.
             file.truncate(0)
             _version_file(target).unlink(missing_ok=True)
             return False
-        if response.status == 200:
-            have = 0
+        if response.status == 200:  # The whole file: another version, or a server without ranges.
+            size = 0
             file.truncate(0)
-            _note_version(target, response.headers)
-        elif response.status != 206 or not response.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        ):
-            raise WeightsMissingError(
-                f"{url} answered {response.status} {response.reason or ''}".strip() + ". Nothing was put in "
-                "place. Check the network, or bring the file yourself and give it to `tryon weights add`.",
-                input=url,
-            )
-        rest = response.headers.get("Content-Length")
-        total = have + int(rest) if rest is not None else None
-        advance(have, total)
-        # read1 gives what has come: a connection that breaks off within a chunk loses none of it.
-        while chunk := response.read1(_CHUNK):
-            file.write(chunk)
-            file.flush()
-            have += len(chunk)
-            advance(have, total)
+            _store_version(target, response.headers)
+        elif not _continues_at(response, size):
+            raise _refused(url, response)
+        _append_body(response, file, size, report)
     finally:
         response.close()
     return True
 
 
-def _pool(url: str) -> urllib3.PoolManager:
+def _continues_at(response: urllib3.BaseHTTPResponse, size: int) -> bool:
+    content_range = response.headers.get("Content-Range", "")
+    return response.status == 206 and content_range.startswith(f"bytes {size}-")
+
+
+def _append_body(response: urllib3.BaseHTTPResponse, file: BinaryIO, size: int, report: Progress) -> None:
+    length = response.headers.get("Content-Length")
+    total = size + int(length) if length is not None else None
+    report(size, total)
+    # read1 returns the bytes that have arrived: a connection that breaks within a chunk loses none of them.
+    while chunk := response.read1(_CHUNK):
+        file.write(chunk)
+        file.flush()
+        size += len(chunk)
+        report(size, total)
+
+
+def _connection_pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -121,26 +137,26 @@ def _pool(url: str) -> urllib3.PoolManager:
 
 
 def _lock(file: BinaryIO, url: str) -> None:
-    """Keep a second process from writing into the same file; the lock goes when the file is closed."""
+    """Lock the file against other processes; closing it releases the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise WeightsMissingError(f"Another process is downloading {url} just now.", input=url) from error
+        raise WeightsMissingError(f"Another process is downloading {url} now.", input=url) from error
 
 
 def _version_file(target: Path) -> Path:
     return target.with_name(f"{target.name}.version")
 
 
-def _version(target: Path) -> str | None:
+def _stored_version(target: Path) -> str | None:
     try:
         return _version_file(target).read_text()
     except FileNotFoundError:
         return None
 
 
-def _note_version(target: Path, headers: urllib3.HTTPHeaderDict) -> None:
-    """Note by what the server tells this version of the file from others, if by anything that is exact."""
+def _store_version(target: Path, headers: urllib3.HTTPHeaderDict) -> None:
+    """Store the exact version of the file that the server sends: a strong ETag, else Last-Modified."""
     etag = headers.get("ETag", "")
     version = etag if etag.startswith('"') else headers.get("Last-Modified")
     if version:
@@ -149,9 +165,18 @@ def _note_version(target: Path, headers: urllib3.HTTPHeaderDict) -> None:
         _version_file(target).unlink(missing_ok=True)
 
 
-def _gave_up(url: str, error: Exception) -> WeightsMissingError:
+def _refused(url: str, response: urllib3.BaseHTTPResponse) -> WeightsMissingError:
+    answer = f"{response.status} {response.reason or ''}".strip()
     return WeightsMissingError(
-        f"{url} could not be downloaded: {error}. Check the network and try again: what came so far is kept. "
-        "Or bring the file yourself and give it to `tryon weights add`.",
+        f"{url} answered {answer}. No model file was changed. Check the network, or download the "
+        "file yourself and import it with `tryon weights add`.",
+        input=url,
+    )
+
+
+def _failed(url: str, error: Exception) -> WeightsMissingError:
+    return WeightsMissingError(
+        f"{url} could not be downloaded: {error}. Check the network and try again: the bytes received so far "
+        "are kept. Or download the file yourself and import it with `tryon weights add`.",
         input=url,
     )

@@ -14,7 +14,13 @@ CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
 @dataclass(frozen=True)
 class Source:
-    """Where model files come from: a kind with a function in `sources`, and what that function needs."""
+    """A place that model files come from.
+
+    Attributes:
+        name: its name in the catalogue.
+        kind: key of `worker.weights.sources.FETCHERS`.
+        details: the parameters of that fetcher, such as a URL.
+    """
 
     name: str
     kind: str
@@ -23,11 +29,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Licence:
-    """What a model file may be used for.
+    """The licence of a model file.
 
     Attributes:
         name: SPDX identifier, or the licence's name.
-        notice: what must be accepted once before such a file is taken in; empty where nothing must be.
+        notice: the terms that must be accepted once before such a file is installed; empty if none must be.
     """
 
     name: str
@@ -39,18 +45,17 @@ class Weight:
     """One model file.
 
     Attributes:
-        name: what the code and the command line call it.
-        purpose: what it does, in a few words.
-        file: its name in the models folder.
-        licence: what it may be used for.
+        name: its name in the code and on the command line.
+        purpose: its purpose, in a few words.
+        file: its file name in the models folder.
+        licence: its licence.
         source: where it comes from.
-        member: what it is called there.
-        bytes, sha256: its size and hash; a file that differs is never loaded. None where they are not
-            known beforehand: the first file that is taken in is recorded, and no other is loaded after.
-        required: whether the system as it is installed needs it.
-        group: files that are fetched by one name because none is of use without the others.
-        check: "module:function" that raises unless the file holds what it should, for a file that no hash
-            vouches for.
+        member: its name at the source.
+        bytes, sha256: its size and hash; a file that differs is never loaded. None if they are not published:
+            the hash of the first installed file is recorded, and no other file is loaded later.
+        required: whether the default configuration needs it.
+        group: name of a set of files that are only useful together and are fetched together.
+        check: "module:function" that raises unless the content is valid, for a file without a published hash.
     """
 
     name: str
@@ -71,53 +76,53 @@ def catalogue() -> dict[str, Weight]:
     """Return every model file that the system can use, by name."""
     document = tomllib.loads(CATALOGUE.read_text())
     sources = {
-        name: Source(name, entry["kind"], {key: value for key, value in entry.items() if key != "kind"})
-        for name, entry in document["sources"].items()
+        name: Source(name, table["kind"], {key: value for key, value in table.items() if key != "kind"})
+        for name, table in document["sources"].items()
     }
     notices = document.get("licences", {})
     return {
         name: Weight(
             **{
-                **entry,
+                **table,
                 "name": name,
-                "source": sources[entry["source"]],
-                "licence": Licence(entry["licence"], notices.get(entry["licence"], "")),
+                "source": sources[table["source"]],
+                "licence": Licence(table["licence"], notices.get(table["licence"], "")),
             }
         )
-        for name, entry in document["weights"].items()
+        for name, table in document["weights"].items()
     }
 
 
 def entry(name: str) -> Weight:
-    """Return the model file of this name. Raises WeightsMissingError where there is none."""
+    """Return the model file of this name. Raises WeightsMissingError if the catalogue has none."""
     try:
         return catalogue()[name]
     except KeyError:
         raise _unknown(name) from None
 
 
-def chosen(names: Iterable[str]) -> list[Weight]:
-    """Return the model files of these names and groups; those that are required if none is named.
+def select(names: Iterable[str]) -> list[Weight]:
+    """Return the model files of these names and groups; without names, the required files.
 
-    Raises WeightsMissingError for a name that is neither.
+    Raises WeightsMissingError for a name that is neither a file nor a group.
     """
-    wanted: dict[str, Weight] = {}
+    selected: dict[str, Weight] = {}
     for name in names:
-        found = [weight for weight in catalogue().values() if name in (weight.name, weight.group)]
-        if not found:
+        matches = [weight for weight in catalogue().values() if name in (weight.name, weight.group)]
+        if not matches:
             raise _unknown(name)
-        wanted |= {weight.name: weight for weight in found}
-    return list(wanted.values()) or [weight for weight in catalogue().values() if weight.required]
+        selected |= {weight.name: weight for weight in matches}
+    return list(selected.values()) or [weight for weight in catalogue().values() if weight.required]
 
 
-def listed(weights: Iterable[Weight]) -> str:
-    """Return the names for a sentence."""
+def join_names(weights: Iterable[Weight]) -> str:
+    """Return the names of the model files, separated by commas."""
     return ", ".join(weight.name for weight in weights)
 
 
 def _unknown(name: str) -> WeightsMissingError:
     groups = sorted({weight.group for weight in catalogue().values() if weight.group})
-    message = f"No model file is called {name!r}; there are {listed(catalogue().values())}"
+    message = f"No model file is called {name!r}; there are {join_names(catalogue().values())}"
     return WeightsMissingError(
         message + (f", and the groups {', '.join(groups)}." if groups else "."), input=name
     )

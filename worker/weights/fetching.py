@@ -1,4 +1,4 @@
-"""Takes model files in: fetched from their sources, or given as a path."""
+"""Installs model files into the models folder: downloaded from their sources, or imported from a path."""
 
 import importlib
 import shutil
@@ -9,56 +9,52 @@ from pathlib import Path
 
 from config.errors import WeightsMissingError
 from worker.weights import licences
-from worker.weights.entries import Licence, Weight, catalogue, chosen, entry, listed
-from worker.weights.folder import digest_of, place, state
-from worker.weights.sources import FETCHERS, QUIET, Listener, unpack
+from worker.weights.entries import Weight, catalogue, entry, join_names, select
+from worker.weights.folder import digest_of, install, state
+from worker.weights.sources import FETCHERS, SILENT, Listener, unpack
 
 PARTIAL = ".partial"
-"""Folder within the models folder for what is on its way: the last step is a rename in one file system."""
-
-
-def _nobody(licence: Licence, names: str) -> bool:
-    return False
+"""Folder within the models folder for partial downloads: the last step is a rename in one file system."""
 
 
 def fetch(
     names: Iterable[str],
     models_dir: Path,
-    listener: Listener = QUIET,
+    listener: Listener = SILENT,
     *,
-    ask: Callable[[Licence, str], bool] = _nobody,
-    anew: bool = False,
+    accept: licences.Accept = licences.refuse,
+    replace: bool = False,
 ) -> None:
-    """Put the model files of these names and groups (the required ones if none is named) into the folder.
+    """Install the model files of these names and groups; without names, the required files.
 
-    Files already right are left alone, so that a second call needs no network. Each file is checked and
-    then moved into place in one step: a model file in the folder is always whole.
+    Valid files are skipped, so that a second call needs no network. Each file is checked and then renamed to
+    its final name in one step: a model file in the models folder is always complete.
 
     Args:
         names: model files and groups.
         models_dir: the models folder.
-        listener: told how it goes.
-        ask: asked for each licence that must be accepted first; see `licences.settle`.
-        anew: whether to replace files that are right, too.
+        listener: receives messages and progress.
+        accept: called for each licence that must be accepted first; see `licences.require`.
+        replace: whether to install valid files again.
 
-    Raises WeightsMissingError when a licence is not accepted, or a source does not give a file or gives
-    another than expected.
+    Raises WeightsMissingError when a licence is not accepted, a source does not deliver a file, or the
+    delivered file is not the expected one.
     """
-    lacking: dict[str, list[Weight]] = {}
-    for weight in chosen(names):
-        if not anew and state(weight, models_dir) == "present":
-            listener.say(f"{weight.name}: already there")
+    needed: dict[str, list[Weight]] = {}
+    for weight in select(names):
+        if not replace and state(weight, models_dir) == "present":
+            listener.message(f"{weight.name}: already present")
         else:
-            lacking.setdefault(weight.source.name, []).append(weight)
-    licences.settle((weight for weights in lacking.values() for weight in weights), models_dir, ask)
-    for name, weights in lacking.items():
-        partial = models_dir / PARTIAL / name
+            needed.setdefault(weight.source.name, []).append(weight)
+    licences.require((weight for weights in needed.values() for weight in weights), models_dir, accept)
+    for source_name, weights in needed.items():
+        partial = models_dir / PARTIAL / source_name
         partial.mkdir(parents=True, exist_ok=True)
         source = weights[0].source
         try:
             with closing(FETCHERS[source.kind](source, weights, partial, listener)) as arrivals:
                 for weight, file in arrivals:
-                    _take_in(weight, file, models_dir, listener)
+                    _check_and_install(weight, file, models_dir, listener)
         finally:
             _remove_if_empty(partial)
             _remove_if_empty(partial.parent)
@@ -67,77 +63,78 @@ def fetch(
 def add(
     file: Path,
     models_dir: Path,
-    listener: Listener = QUIET,
+    listener: Listener = SILENT,
     *,
     name: str | None = None,
-    ask: Callable[[Licence, str], bool] = _nobody,
+    accept: licences.Accept = licences.refuse,
 ) -> None:
-    """Copy a file that the user has into the models folder.
+    """Copy a file of the user into the models folder.
 
     Args:
-        file: a model file, or the archive that its source packs it in.
+        file: a model file, or the archive in which its source publishes it.
         models_dir: the models folder.
-        listener: told how it goes.
-        name: which model file it is. Without it, it is recognised by its sha256, else by its file name.
-        ask: asked for its licence if that must be accepted first; see `licences.settle`.
+        listener: receives messages.
+        name: which model file it is. Without it, the file is identified by its sha256, else by its file name.
+        accept: called if its licence must be accepted first; see `licences.require`.
 
-    Raises WeightsMissingError when the file is not one of the catalogue, is not the named one, or its
-    licence is not accepted.
+    Raises WeightsMissingError when the file is not in the catalogue, is not the named one, or its licence is
+    not accepted.
     """
     if not file.is_file():
         raise WeightsMissingError(f"There is no file {file}.", input=str(file))
-    weight = entry(name) if name else _recognise(file)
-    licences.settle([weight], models_dir, ask)
+    weight = entry(name) if name else _identify(file)
+    licences.require([weight], models_dir, accept)
     models_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models_dir, prefix=".add-") as folder:
         copy = Path(folder) / file.name
         shutil.copyfile(file, copy)
-        member_of = weight.sha256 is None or digest_of(copy) != weight.sha256
-        if member_of and weight.source.kind == "github":
+        may_be_archive = weight.sha256 is None or digest_of(copy) != weight.sha256
+        if may_be_archive and weight.source.kind == "github":
             copy = unpack(weight, copy, Path(folder))
-        _take_in(weight, copy, models_dir, listener)
+        _check_and_install(weight, copy, models_dir, listener)
 
 
-def _recognise(file: Path) -> Weight:
+def _identify(file: Path) -> Weight:
     digest = digest_of(file)
     for weight in catalogue().values():
         if weight.sha256 == digest:
             return weight
     for weight in catalogue().values():
-        asset = str(weight.source.details.get("url", "")).rpartition("/")[2]
-        if file.name in (weight.file, asset):
+        asset_name = str(weight.source.details.get("url", "")).rpartition("/")[2]
+        if file.name in (weight.file, asset_name):
             return weight
+    without_hash = join_names(weight for weight in catalogue().values() if weight.sha256 is None)
     raise WeightsMissingError(
-        f"{file} is none of the model files: its sha256 {digest} is not in the catalogue. If it is one whose "
-        f"hash is not known beforehand, say which: `tryon weights add {file} --name NAME`, NAME one of "
-        f"{listed(w for w in catalogue().values() if w.sha256 is None)}.",
+        f"{file} is not a known model file: its sha256 {digest} is not in the catalogue. If it is a file "
+        f"without a published hash, name it: `tryon weights add {file} --name NAME`, where NAME is one of "
+        f"{without_hash}.",
         input=str(file),
     )
 
 
-def _take_in(weight: Weight, file: Path, models_dir: Path, listener: Listener) -> None:
-    """Check the file and put it in place; one that is not right is removed, not gone on with."""
+def _check_and_install(weight: Weight, file: Path, models_dir: Path, listener: Listener) -> None:
+    """Check the file and move it into the models folder; an invalid file is deleted, not resumed."""
     try:
         if weight.check:
-            _examine(weight, file, listener)
-        place(weight, file, models_dir, listener.say)
+            _check_content(weight, file, listener)
+        install(weight, file, models_dir, listener.message)
     except WeightsMissingError:
         file.unlink(missing_ok=True)
         raise
-    listener.say(f"{weight.name}: {models_dir / weight.file}")
+    listener.message(f"{weight.name}: {models_dir / weight.file}")
 
 
-def _examine(weight: Weight, file: Path, listener: Listener) -> None:
-    """Have a file that no hash vouches for looked into by the code that will load it."""
+def _check_content(weight: Weight, file: Path, listener: Listener) -> None:
+    """Check a file without a published hash by the code that loads it."""
     module, _, function = weight.check.partition(":")
     try:
         check: Callable[[Path], None] = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("worker", "config"):
             raise
-        listener.say(
-            f"{weight.name}: {error.name} is not installed here, so what the file holds is checked only when "
-            "it is loaded."
+        listener.message(
+            f"{weight.name}: {error.name} is not installed here, so the content of the file is checked only "
+            "when it is loaded."
         )
         return
     check(file)

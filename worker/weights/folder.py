@@ -1,4 +1,4 @@
-"""The models folder: which files lie in it, whether each is the right one, and how one is put there."""
+"""The models folder: which model files are present and valid, and how one is installed."""
 
 import hashlib
 import os
@@ -16,10 +16,13 @@ State = Literal["present", "missing", "damaged"]
 
 @dataclass(frozen=True)
 class WeightStatus:
-    """Whether a model file is in place.
+    """The state of one model file in the models folder.
 
     Attributes:
-        bytes: its size; None where neither the catalogue nor the folder tells.
+        name, purpose, licence, required, group: as in the catalogue.
+        state: `present` if it is the right file, `damaged` if its size or hash differs, or `missing`.
+        path: its path.
+        bytes: its size; None if it is neither in the catalogue nor in the folder.
     """
 
     name: str
@@ -33,7 +36,7 @@ class WeightStatus:
 
     @property
     def sound(self) -> bool:
-        """Whether it may stay so: it is the right file, or it is missing and nothing needs it."""
+        """Whether the state needs no repair: the file is present, or it is missing and optional."""
         return self.state == "present" or (self.state == "missing" and not self.required)
 
     def record(self) -> dict[str, Any]:
@@ -42,17 +45,18 @@ class WeightStatus:
 
 
 def path(name: str, models_dir: Path) -> Path:
-    """Return the model file's path, its hash checked (once per process while the file is untouched).
+    """Return the path of a model file whose hash is right (computed once per process and file version).
 
-    Raises WeightsMissingError with the command that mends it when the file is absent or not the right one.
+    Raises WeightsMissingError, with the command that repairs it, when the file is missing or not the right
+    one.
     """
     weight = entry(name)
     file_state = state(weight, models_dir)
     target = models_dir / weight.file
     if file_state == "missing":
         raise WeightsMissingError(
-            f"The model file {target} ({weight.purpose}) is not there. "
-            f"Get it with `tryon weights fetch {name}`.",
+            f"The model file {target} ({weight.purpose}) is missing. "
+            f"Download it with `tryon weights fetch {name}`.",
             input=name,
         )
     if file_state == "damaged":
@@ -65,29 +69,29 @@ def path(name: str, models_dir: Path) -> Path:
 
 
 def sha256(name: str, models_dir: Path) -> str:
-    """Return the hash that the model file must have: the catalogue's, else that of the first one taken in.
+    """Return the hash that the model file must have: the catalogue's, else that of the first installed file.
 
-    Raises WeightsMissingError where the catalogue has none and no file was taken in yet.
+    Raises WeightsMissingError if the catalogue has none and no file was installed yet.
     """
     weight = entry(name)
-    expected = weight.sha256 or _recorded(weight, models_dir)
+    expected = weight.sha256 or _recorded_digest(weight, models_dir)
     if expected is None:
         raise WeightsMissingError(
-            f"No file was taken in as {name} ({weight.purpose}) yet. "
-            f"Get it with `tryon weights fetch {name}`.",
+            f"The model file {name} ({weight.purpose}) was never installed. "
+            f"Download it with `tryon weights fetch {name}`.",
             input=name,
         )
     return expected
 
 
 def status(models_dir: Path, names: Iterable[str] | None = None) -> list[WeightStatus]:
-    """Return the state of the model files of these names; of every one in the catalogue without names."""
-    wanted = catalogue().values() if names is None else map(entry, names)
-    return [_status(weight, models_dir) for weight in wanted]
+    """Return the state of the model files of these names; without names, of the whole catalogue."""
+    selected = catalogue().values() if names is None else map(entry, names)
+    return [_status(weight, models_dir) for weight in selected]
 
 
 def state(weight: Weight, models_dir: Path) -> State:
-    """Return whether the model file is in place and the right one."""
+    """Return whether the model file is present and the right one."""
     file = models_dir / weight.file
     try:
         stat = file.stat()
@@ -95,48 +99,54 @@ def state(weight: Weight, models_dir: Path) -> State:
         return "missing"
     if weight.bytes is not None and stat.st_size != weight.bytes:
         return "damaged"
-    expected = weight.sha256 or _recorded(weight, models_dir)
-    return "present" if _sha256(file, stat.st_mtime_ns, stat.st_size) == expected else "damaged"
+    expected = weight.sha256 or _recorded_digest(weight, models_dir)
+    return "present" if digest_of(file) == expected else "damaged"
 
 
-def place(weight: Weight, file: Path, models_dir: Path, say: Callable[[str], None]) -> None:
-    """Move a file that lies on the same file system into place in one step, if it is the right one.
+def install(weight: Weight, file: Path, models_dir: Path, report: Callable[[str], None]) -> None:
+    """Rename a file to its final name in the models folder, if it is the right one.
 
-    Raises WeightsMissingError when its size or hash is not the catalogue's.
+    Args:
+        weight: the model file that it should be.
+        file: the file, on the file system of the models folder.
+        models_dir: the models folder.
+        report: receives a message if the hash is recorded for the first time.
+
+    Raises WeightsMissingError when its size or hash is not that of the catalogue.
     """
     size = file.stat().st_size
     digest = digest_of(file)
     if weight.sha256 is None:
-        _record(weight, digest, models_dir)
-        say(
-            f"{weight.name}: trusted on first use, since its hash is not known beforehand. Recorded: sha256 "
-            f"{digest}, {size} bytes. No other file is loaded under this name from now on."
+        _record_digest(weight, digest, models_dir)
+        report(
+            f"{weight.name}: trusted on first use, because its hash is not published. Recorded: sha256 "
+            f"{digest}, {size} bytes. No other file will be loaded under this name."
         )
     elif (size, digest) != (weight.bytes, weight.sha256):
         raise WeightsMissingError(
-            f"{weight.source.name} gave another file than expected for {weight.name}: {size} bytes, sha256 "
-            f"{digest}, not {weight.bytes} bytes, sha256 {weight.sha256}. Nothing was put in place.",
+            f"{weight.source.name} delivered another file than expected for {weight.name}: {size} bytes, "
+            f"sha256 {digest}, not {weight.bytes} bytes, sha256 {weight.sha256}. No model file was changed.",
             input=weight.name,
         )
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
     os.replace(file, models_dir / weight.file)
 
 
 def digest_of(file: Path) -> str:
-    """Return the file's sha256, in hexadecimal digits; read again only when the file was touched."""
+    """Return the file's sha256 in hexadecimal digits; it is computed again only when the file was changed."""
     stat = file.stat()
     return _sha256(file, stat.st_mtime_ns, stat.st_size)
 
 
 def _status(weight: Weight, models_dir: Path) -> WeightStatus:
     file = models_dir / weight.file
-    found = state(weight, models_dir)
-    size = weight.bytes if weight.bytes is not None or found == "missing" else file.stat().st_size
+    file_state = state(weight, models_dir)
+    size = weight.bytes if weight.bytes is not None or file_state == "missing" else file.stat().st_size
     return WeightStatus(
         name=weight.name,
         purpose=weight.purpose,
-        state=found,
+        state=file_state,
         path=str(file),
         bytes=size,
         licence=weight.licence.name,
@@ -145,28 +155,28 @@ def _status(weight: Weight, models_dir: Path) -> WeightStatus:
     )
 
 
-def _record_file(weight: Weight, models_dir: Path) -> Path:
+def _digest_file(weight: Weight, models_dir: Path) -> Path:
     return models_dir / f"{weight.file}.sha256"
 
 
-def _recorded(weight: Weight, models_dir: Path) -> str | None:
-    """Return the hash that was recorded beside the file, as `sha256sum --check` reads it."""
+def _recorded_digest(weight: Weight, models_dir: Path) -> str | None:
+    """Return the hash that is recorded next to the file, in the format of `sha256sum --check`."""
     try:
-        words = _record_file(weight, models_dir).read_text().split()
+        words = _digest_file(weight, models_dir).read_text().split()
     except FileNotFoundError:
         return None
     return words[0] if words else None
 
 
-def _record(weight: Weight, digest: str, models_dir: Path) -> None:
-    record = _record_file(weight, models_dir)
-    written = record.with_name(f".{record.name}")
-    written.write_text(f"{digest}  {weight.file}\n")
-    os.replace(written, record)
+def _record_digest(weight: Weight, digest: str, models_dir: Path) -> None:
+    digest_file = _digest_file(weight, models_dir)
+    temporary = digest_file.with_name(f".{digest_file.name}")
+    temporary.write_text(f"{digest}  {weight.file}\n")
+    os.replace(temporary, digest_file)
 
 
 @lru_cache(maxsize=256)
-def _sha256(file: Path, mtime_ns: int, size: int) -> str:
-    # The time and size are part of the cache's key: a file that was changed is read again.
+def _sha256(file: Path, _mtime_ns: int, _size: int) -> str:
+    # Time and size are part of the cache key: a changed file is read again.
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Licences that must be accepted once before a model file under them is taken in."""
+"""Licences that must be accepted once before a model file under them is installed."""
 
 import json
 import os
@@ -7,44 +7,53 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from config.errors import WeightsMissingError
-from worker.weights.entries import Licence, Weight, listed
+from worker.weights.entries import Licence, Weight, join_names
 
 FILE = "accepted_licences.json"
 
+Accept = Callable[[Licence, str], bool]
+"""Called with a licence and the names of the files under it; returns whether the user accepts it."""
 
-def settle(weights: Iterable[Weight], models_dir: Path, ask: Callable[[Licence, str], bool]) -> None:
-    """Have the licences of these files accepted, and record in the models folder that they were.
+
+def refuse(_licence: Licence, _names: str) -> bool:
+    """Accept no licence."""
+    return False
+
+
+def require(weights: Iterable[Weight], models_dir: Path, accept: Accept) -> None:
+    """Make sure that the licences of these files are accepted, and record it in the models folder.
 
     Args:
-        weights: the files that are to be taken in.
+        weights: the files that will be installed.
         models_dir: the models folder.
-        ask: shown a licence and the names of the files under it; returns whether it is accepted.
+        accept: called for each licence that was not accepted before.
 
-    Raises WeightsMissingError, which shows the licence and the flag that accepts it, when one is not.
+    Raises WeightsMissingError, with the terms and the flag that accepts them, when one is not accepted.
     """
     accepted = _accepted(models_dir)
-    under: dict[Licence, list[Weight]] = {}
+    weights_by_licence: dict[Licence, list[Weight]] = {}
     for weight in weights:
         if weight.licence.notice and weight.licence.name not in accepted:
-            under.setdefault(weight.licence, []).append(weight)
-    for licence, files in under.items():
-        if not ask(licence, listed(files)):
+            weights_by_licence.setdefault(weight.licence, []).append(weight)
+    for licence, covered in weights_by_licence.items():
+        names = join_names(covered)
+        if not accept(licence, names):
             raise WeightsMissingError(
-                f"{listed(files)} may be used under {licence.name} only: {licence.notice} Accept it with "
-                "the flag --accept-licence; nothing was fetched.",
-                input=files[0].name,
+                f"{names} may be used under {licence.name} only: {licence.notice} Accept it with the flag "
+                "--accept-licence; nothing was fetched.",
+                input=covered[0].name,
             )
         accepted[licence.name] = datetime.now(UTC).isoformat(timespec="seconds")
         models_dir.mkdir(parents=True, exist_ok=True)
-        written = models_dir / f".{FILE}"
-        written.write_text(json.dumps(accepted, indent=1) + "\n")
-        os.replace(written, models_dir / FILE)
+        temporary = models_dir / f".{FILE}"
+        temporary.write_text(json.dumps(accepted, indent=1) + "\n")
+        os.replace(temporary, models_dir / FILE)
 
 
 def _accepted(models_dir: Path) -> dict[str, str]:
-    """Return the accepted licences: name -> when."""
+    """Return the accepted licences: name -> time of acceptance."""
     try:
-        found: dict[str, str] = json.loads((models_dir / FILE).read_text())
+        accepted: dict[str, str] = json.loads((models_dir / FILE).read_text())
     except FileNotFoundError:
         return {}
-    return found
+    return accepted

