@@ -1,1 +1,1 @@
-"""The jobs, kept in Postgres: what is true of a job is what its row says."""
+"""The jobs table in Postgres. The row of a job is the only source of its state."""

@@ -1,4 +1,4 @@
-"""Brings the database's tables up to date."""
+"""Applies the database migrations."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ def _config() -> Config:
 
 
 def upgrade() -> None:
-    """Apply every migration that is missing; safe to run from several processes at once."""
+    """Apply all pending migrations; safe to run from several processes at once."""
     command.upgrade(_config(), "head")
 
 
 def current() -> tuple[str | None, str | None]:
-    """Return the database's revision and the newest known one."""
+    """Return the revision of the database (None without tables) and the newest one of the code."""
     with engine().connect() as connection:
-        here = MigrationContext.configure(connection).get_current_revision()
-    return here, ScriptDirectory.from_config(_config()).get_current_head()
+        applied = MigrationContext.configure(connection).get_current_revision()
+    return applied, ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,4 +1,4 @@
-"""The tables: a job, its stages, other ids of a job, and the workers that run stages."""
+"""The tables: jobs, their stages, aliases of job ids, and the workers that run stages."""
 
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ WORKER_STATES = ("starting", "ready", "busy", "failed")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    """Return the constraint that the column has one of the values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
@@ -35,7 +36,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """One try-on: a person, a garment, and what became of it."""
+    """One try-on: a person, a garment, the options, and the result or the error."""
 
     __tablename__ = "jobs"
 
@@ -55,7 +56,7 @@ class Job(Base):
 
     __table_args__ = (
         _one_of("status", JOB_STATUSES),
-        # The queue in the order it is served; also what the deadline sweep walks.
+        # The order in which jobs are served; the sweep of expired jobs reads it too.
         Index(
             "jobs_unfinished",
             text("priority DESC"),
@@ -68,7 +69,7 @@ class Job(Base):
 
 
 class JobAlias(Base):
-    """Another id under which a job is known: a second submission with the same idempotency key."""
+    """Another id of a job, given to a second submission with the same idempotency key."""
 
     __tablename__ = "job_aliases"
 
@@ -80,7 +81,7 @@ class Stage(Base):
     """One stage of a job.
 
     ``blocked`` until every stage in ``after`` has succeeded, then ``ready``; ``running`` under a lease;
-    ``waiting`` while another job's stage computes the very same artifact.
+    ``waiting`` while another job's stage computes the same artifact.
     """
 
     __tablename__ = "stages"
@@ -112,7 +113,7 @@ class Stage(Base):
         Index("stages_ready", "queue", "woken_at", postgresql_where=text("status = 'ready'")),
         Index("stages_leased", "lease_until", postgresql_where=text("status = 'running'")),
         Index("stages_waiting", "artifact_key", postgresql_where=text("status = 'waiting'")),
-        # At most one worker computes an artifact at a time.
+        # At most one stage leads an artifact at a time.
         Index(
             "stages_one_leader",
             "artifact_key",
@@ -123,7 +124,7 @@ class Stage(Base):
 
 
 class Worker(Base):
-    """A worker process and how it is: starting, ready, busy or failed."""
+    """A worker process and its state: starting, ready, busy or failed."""
 
     __tablename__ = "workers"
 

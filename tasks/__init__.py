@@ -1,4 +1,4 @@
-"""The Celery tasks; `tasks.tryon.delay(person_key, cloth_key)` is the whole producer."""
+"""The Celery tasks. A producer needs one line: `tasks.tryon.delay(person_key, cloth_key)`."""
 
 from tasks.stages import cloth, generate, parse, pose
 from tasks.submit import tryon

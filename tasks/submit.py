@@ -1,4 +1,4 @@
-"""The task a producer calls: its job is written before its message is sent."""
+"""The task that a producer calls: the job is written before its message is sent."""
 
 import logging
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,19 @@ from worker.app import app
 if TYPE_CHECKING:
     from worker.queue.request import TryonRequest
 
-# What a submission needs is imported with the first one, so that importing this module costs next to nothing.
+# What a submission needs is imported by the first one, so that importing this module is cheap.
 
 log = logging.getLogger(__name__)
 
+UNSUPPORTED_OPTIONS = {"countdown", "eta", "expires", "link", "link_error"}
+"""Celery options that the queue of jobs does not implement."""
+
 
 class TryonTask(Task):
-    """Writes the job, then publishes; a broker that is away delays the job and does not lose it."""
+    """Writes the job, then sends the message: an unreachable broker delays the job and does not lose it."""
 
     abstract = True
-    typing = False  # arguments are checked by TryonRequest, whose errors say more
+    typing = False  # TryonRequest validates the arguments, with better messages
 
     def apply_async(
         self,
@@ -33,17 +36,17 @@ class TryonTask(Task):
         task_id: str | None = None,
         **options: Any,
     ) -> AsyncResult:
-        """Accept a try-on and return its result handle, whose id is the job's.
+        """Submit a try-on and return its result handle, whose id is the job's id.
 
-        Raises InputValidationError when the request is not acceptable, and DatabaseUnavailableError when
-        it could not be written.
+        Raises InputValidationError when the request is not valid, and DatabaseUnavailableError when the job
+        could not be written.
         """
         from worker.queue import intake
         from worker.queue.request import TryonRequest
 
-        refused = sorted(options.keys() & {"countdown", "eta", "expires", "link", "link_error"})
-        if refused:
-            raise InputValidationError(f"A try-on does not take {refused[0]}.", input=refused[0])
+        unsupported = sorted(options.keys() & UNSUPPORTED_OPTIONS)
+        if unsupported:
+            raise InputValidationError(f"A try-on does not support {unsupported[0]}.", input=unsupported[0])
         request = TryonRequest.parse(tuple(args or ()), kwargs or {})
         submitted = intake.accept(task_id or uuid(), request)
         if submitted.created:
@@ -53,23 +56,25 @@ class TryonTask(Task):
     def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
         from worker.queue import wake
 
-        message = request.options()
+        arguments = request.options()
         if request.idempotency_key is not None:
-            message["idempotency_key"] = request.idempotency_key
-        sending = {
+            arguments["idempotency_key"] = request.idempotency_key
+        defaults = {
             "priority": wake.message_priority(self.app, request.priority),
             "retry_policy": wake.QUICK_RETRY,
         }
         try:
             super().apply_async(
-                (request.person_key, request.cloth_key), message, task_id=job_id, **(sending | options)
+                (request.person_key, request.cloth_key), arguments, task_id=job_id, **(defaults | options)
             )
         except OperationalError as error:
-            log.warning("The broker is away (%s); job %s is accepted and runs when it is back", error, job_id)
+            log.warning(
+                "The broker is unreachable (%s); job %s is accepted, the sweep starts it", error, job_id
+            )
 
 
-# Unlike a stage's wake-up, this message may be all there is of a job: it is acknowledged when the row is
-# written, and goes back to the queue when the worker dies or the database is away.
+# Unlike a stage's wake-up, this message may be the only record of a job: it is acknowledged after the row is
+# written, and returns to the queue when the worker dies or the database is unreachable.
 @app.task(
     bind=True,
     base=TryonTask,
@@ -77,9 +82,10 @@ class TryonTask(Task):
     throws=(TryonError,),
     acks_late=True,
     reject_on_worker_lost=True,
+    shared=False,
 )
 def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
-    """Write the job if its message came first, and wake its first stages; returns the job's id."""
+    """Write the job if its producer did not, and wake its first stages; returns the job's id."""
     from db import jobs
     from db.session import DatabaseUnavailableError
     from worker.queue import intake, wake
@@ -92,8 +98,8 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
         except TryonError as error:
             intake.refuse(self.request.id, args, kwargs, error)
             raise
-        wakes = jobs.ready_stages(submitted.job_id)
+        wake_ups = jobs.ready_stages(submitted.job_id)
     except DatabaseUnavailableError as error:
         raise Reject(str(error), requeue=True) from error
-    wake.send(app, wakes)
+    wake.send(app, wake_ups)
     return submitted.job_id

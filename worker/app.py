@@ -1,4 +1,4 @@
-"""The Celery application, and what its worker processes do when they start and stop.
+"""The Celery application, and the start and stop of its worker processes.
 
 celery -A worker.app worker -Q cpu
 celery -A worker.app worker -Q gpu
@@ -18,21 +18,24 @@ from config.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 
-app = Celery("tryon", include=["tasks"])
+# A producer's process often has a Celery application of its own. This one must not become the process's
+# current application, to which `@shared_task` binds, nor take up a Django project (the default fixup).
+app = Celery("tryon", include=["tasks"], set_as_current=False, fixups=[])
 app.config_from_object("worker.celeryconfig")
 
 _queues: tuple[str, ...] = queues.ALL
 _devices: list[str] = ["cpu"]
 
 
-@signals.setup_logging.connect
-def _logging(**_: Any) -> None:
-    set_up_logging()
-
-
 @signals.celeryd_init.connect
-def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
-    """Settle the queues and devices before the pool forks: one process per device for GPU stages."""
+def _prepare(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:
+    """Set the queues and devices before the pool forks: one process per device for GPU stages."""
+    if instance.app is not app:
+        return  # a worker of another application that imported `tasks` as a producer
+    signals.setup_logging.connect(_set_up_logging)
+    signals.worker_process_init.connect(_start)
+    signals.worker_process_shutdown.connect(_stop)
+
     global _queues, _devices
     from config.errors import WeightsMissingError
     from config.settings import ConfigurationError, settings
@@ -40,8 +43,8 @@ def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
     from worker.stages import table
 
     set_up_logging()
-    chosen = options.get("queues") or queues.ALL
-    _queues = tuple(chosen.split(",") if isinstance(chosen, str) else chosen)
+    selected = options.get("queues") or queues.ALL
+    _queues = tuple(selected.split(",") if isinstance(selected, str) else selected)
     try:
         for stage in table.of_queues(_queues):
             table.check(stage)
@@ -49,13 +52,17 @@ def _prepare(conf: Any, options: dict[str, Any], **_: Any) -> None:
             _devices = device.choose(settings().device)
             conf.worker_concurrency = len(_devices)
     except (ConfigurationError, WeightsMissingError) as error:
-        # A receiver's exceptions are only logged: leave, or the worker would start without what it needs.
+        # Celery only logs the exceptions of a signal's receiver: without the exit the worker would start.
         log.critical("This worker cannot start: %s", error)
         sys.exit(os.EX_CONFIG)
 
 
-@signals.worker_process_init.connect
+def _set_up_logging(**_: Any) -> None:
+    set_up_logging()
+
+
 def _start(**_: Any) -> None:
+    """Load the models in a pool process."""
     from billiard.process import current_process
 
     from db import session
@@ -67,10 +74,9 @@ def _start(**_: Any) -> None:
         process.set_up(_queues, _devices[index % len(_devices)])
     except Exception:
         log.critical("This worker process cannot start", exc_info=True)
-        os._exit(os.EX_CONFIG)  # the pool starts another, which tries again
+        os._exit(os.EX_CONFIG)  # the pool starts a new process, which tries again
 
 
-@signals.worker_process_shutdown.connect
 def _stop(**_: Any) -> None:
     from worker.queue import process
 

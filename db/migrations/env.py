@@ -1,4 +1,4 @@
-"""Runs the migrations over the project's own engine, one process at a time."""
+"""Runs the migrations with the project's engine, one process at a time."""
 
 from alembic import context
 from sqlalchemy import text
@@ -6,7 +6,7 @@ from sqlalchemy import text
 from db.models import Base
 from db.session import engine
 
-LOCK = 0x7472796F6E  # "tryon": any number will do, as long as every process asks for the same one
+LOCK = 0x7472796F6E  # "tryon" in ASCII: the number is arbitrary, but every process must use the same
 
 with engine().connect() as connection:
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})

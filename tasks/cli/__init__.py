@@ -1,15 +1,24 @@
 """The `tryon` command."""
 
+import importlib.metadata
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from config.settings import ConfigurationError
 from tasks.cli import codes
 
+DISTRIBUTION = "tryon-workers"
+"""The name under which this project is installed."""
+
+TERMINAL_OUTAGE_TIMEOUT_S = 3
+"""How long a command retries an unreachable database, seconds: a person waits for the answer."""
+
 
 def _application() -> typer.Typer:
+    """Return the command line with all commands. They import little; the rest is imported when one runs."""
     from tasks.cli import bench, cascade, evaluate_hard, parser
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
@@ -23,6 +32,7 @@ def _application() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
+    app.callback()(_options)
     for command in (up, demo, run, submit, status, result, cancel, doctor, sweep):
         app.command()(command)
     app.add_typer(db, name="db")
@@ -34,24 +44,39 @@ def _application() -> typer.Typer:
     return app
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(importlib.metadata.version(DISTRIBUTION))
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Accept the options that stand before a command; their callbacks do the work."""
+
+
 def main() -> None:
-    """Run the command, and end with the exit code that tells what kind of trouble there was."""
+    """Run the command; the exit code says what kind of error there was."""
     from config.errors import StorageError, TryonError
     from db.jobs import UnknownJobError
-    from db.session import DatabaseUnavailableError, be_brief
+    from db.session import DatabaseUnavailableError, set_outage_timeout
     from worker.machine.embedded.process import ServerError
 
     if "TRYON_OUTAGE_PATIENCE_S" not in os.environ:
-        be_brief(3)
+        set_outage_timeout(TERMINAL_OUTAGE_TIMEOUT_S)
     try:
         _application()()
     except (ConfigurationError, DatabaseUnavailableError, ServerError, StorageError) as error:
-        _leave(codes.UNREACHABLE, error)
+        _exit(codes.UNREACHABLE, error)
     except (TryonError, UnknownJobError) as error:
-        _leave(codes.USER_ERROR, error)
+        _exit(codes.USER_ERROR, error)
 
 
-def _leave(code: int, error: Exception) -> None:
-    named = getattr(error, "name", type(error).__name__)
-    print(f"{named}: {error}", file=sys.stderr)
+def _exit(code: int, error: Exception) -> None:
+    name = getattr(error, "name", type(error).__name__)
+    print(f"{name}: {error}", file=sys.stderr)
     sys.exit(code)

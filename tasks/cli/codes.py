@@ -1,10 +1,10 @@
-"""The exit codes of the `tryon` command beside 0 (done) and 1 (a fault of the program)."""
+"""The exit codes of the `tryon` command besides 0 (success) and 1 (a bug in the program)."""
 
 USER_ERROR = 2
-"""The call or an input is wrong."""
+"""An argument or an input is not valid."""
 
 JOB_FAILED = 3
-"""The job ended without a picture."""
+"""The job failed or was canceled: there is no picture."""
 
 UNREACHABLE = 4
-"""A part of the system does not answer or is missing."""
+"""A part of the system is missing or does not answer."""

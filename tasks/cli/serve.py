@@ -1,4 +1,4 @@
-"""The commands that keep running or prepare what runs: up, sweep, db upgrade."""
+"""The commands that run or prepare the system: up, sweep, db upgrade."""
 
 import signal
 import threading
@@ -15,16 +15,21 @@ from config.settings import ConfigurationError
 
 err = Console(stderr=True)
 
+MISSED_INTERVALS = 3
+"""A worker that was silent for this many presence intervals counts as dead."""
+
 db = typer.Typer(help="The database.", no_args_is_help=True)
 
 
 def up(
-    flower_port: Annotated[int, typer.Option(help="Port of the dashboard on 127.0.0.1; 0 for none.")] = 5555,
+    flower_port: Annotated[
+        int, typer.Option(help="Port of the dashboard on 127.0.0.1; 0: no dashboard.")
+    ] = 5555,
     cpu_processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes for CPU stages; half the cores if not given.")
+        int | None, typer.Option(min=1, help="Processes for CPU stages. Default: half the cores.")
     ] = None,
 ) -> None:
-    """Start servers, workers, sweep and dashboard; Ctrl-C stops all of it."""
+    """Start servers, workers, sweep and dashboard. Ctrl-C stops all of them."""
     from worker.machine.supervisor import Supervisor
 
     set_up_logging()
@@ -33,12 +38,12 @@ def up(
         typer.echo(f"Everything runs; data and logs are in {system.data_dir}")
         if flower_port:
             typer.echo(f"Dashboard: http://127.0.0.1:{flower_port}")
-        typer.echo("Ask for a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
+        typer.echo("Submit a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
         system.run()
 
 
 def sweep() -> None:
-    """Re-send lost wake-ups and take stages back from silent workers, until stopped."""
+    """Repeat lost wake-ups and retry the stages of dead workers, until stopped."""
     from worker.app import app
     from worker.queue import sweep as sweeper
 
@@ -50,7 +55,7 @@ def sweep() -> None:
 
 @db.command("upgrade")
 def upgrade() -> None:
-    """Bring the tables up to date."""
+    """Create or upgrade the tables."""
     from db import migrate
 
     migrate.upgrade()
@@ -59,7 +64,7 @@ def upgrade() -> None:
 
 @contextmanager
 def running_system(*, quiet: bool = False) -> Iterator[None]:
-    """Use the system that runs on these settings already, or run one for the length of the block."""
+    """Use the system that already runs with these settings, or run one during the block."""
     if _is_running():
         yield
         return
@@ -74,6 +79,7 @@ def running_system(*, quiet: bool = False) -> Iterator[None]:
 
 
 def _is_running() -> bool:
+    """Whether a worker that was seen lately serves each queue."""
     from sqlalchemy.exc import ProgrammingError
 
     from db import jobs
@@ -82,8 +88,14 @@ def _is_running() -> bool:
 
     try:
         workers = jobs.workers()
-    except (ConfigurationError, DatabaseUnavailableError, ProgrammingError):  # no address, answer or tables
+    except (
+        ConfigurationError,
+        DatabaseUnavailableError,
+        ProgrammingError,
+    ):  # no address, no answer or no tables
         dispose()
         return False
-    present = [worker for worker in workers if worker["silent_s"] < 3 * process.PRESENCE_S]
-    return {queue for worker in present for queue in worker["queues"]}.issuperset(queues.ALL)
+    alive = [
+        worker for worker in workers if worker["silent_s"] < MISSED_INTERVALS * process.PRESENCE_INTERVAL_S
+    ]
+    return {queue for worker in alive for queue in worker["queues"]}.issuperset(queues.ALL)

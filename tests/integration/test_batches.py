@@ -223,7 +223,7 @@ def test_a_batch_that_the_device_has_no_memory_for_is_drawn_one_by_one(caplog):
     cascade = Cascade(too_many)
     run("job-1", cascade)
     assert cascade.calls == [[1, 2, 3], [1], [2], [3]]
-    assert "each is tried alone: MemoryError: no room for two" in caplog.text
+    assert "computing each job alone: MemoryError: no room for two" in caplog.text
     assert jobs.counts() == {"succeeded": 3}
     assert {generated(f"job-{seed}")["attempt"] for seed in (1, 2, 3)} == {1}
 

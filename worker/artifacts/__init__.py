@@ -1,1 +1,1 @@
-"""What stages leave behind: bundles, and the object store that keeps them."""
+"""The output of stages: bundles, and the object store in which they are kept."""

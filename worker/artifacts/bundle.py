@@ -1,4 +1,4 @@
-"""What a stage leaves behind: named pictures (PNG, JPEG) and values (JSON) in one deterministic zip."""
+"""Packs a bundle: named pictures (PNG, JPEG) and JSON values in one deterministic zip file."""
 
 import io
 import json
@@ -8,12 +8,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from config.errors import InternalError
 from worker.contract import Bundle
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: equal content, equal bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest date of the zip format. With a constant date, equal contents give equal bytes."""
+
+_PNG_COMPRESSION = 1
+"""0 to 9. The fastest level that compresses: the time of a stage matters more than its artifact's size."""
+
+_JPEG_QUALITY = 92
+"""0 to 100: no visible loss in pictures that are only looked at."""
+
 _DAMAGED = (zipfile.BadZipFile, ValueError, cv2.error)
+"""What reading damaged bytes raises."""
 
 
 def pack(bundle: Bundle) -> bytes:
@@ -26,12 +36,12 @@ def pack(bundle: Bundle) -> bytes:
 
 
 def unpack(data: bytes) -> "Packed":
-    """Return the bundle that `pack` made. Raises InternalError when the bytes are damaged."""
+    """Return the bundle of these packed bytes. Raises InternalError when they are damaged."""
     return Packed(data)
 
 
 class Packed(Mapping[str, Any]):
-    """A packed bundle, each member decoded when it is asked for: most readers want few of them."""
+    """A packed bundle. Each member is decoded when it is read: most readers need few of them."""
 
     def __init__(self, data: bytes) -> None:
         try:
@@ -52,7 +62,7 @@ class Packed(Mapping[str, Any]):
         return len(self._archive.namelist())
 
     def file(self, name: str) -> bytes:
-        """Return a member as the file it is: a PNG, JPEG or JSON file's bytes. KeyError if there is none."""
+        """Return the bytes of a member's PNG, JPEG or JSON file. Raises KeyError when there is none."""
         try:
             return self._archive.read(name)
         except _DAMAGED as error:
@@ -78,21 +88,21 @@ def _decode(name: str, data: bytes) -> Any:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
 
-def encode_png(image: np.ndarray) -> bytes:
+def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Return a uint8 array, (h, w) or RGB (h, w, 3), as a PNG file."""
-    return _file(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _encode_file(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION])
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """Return a uint8 array, (h, w) or RGB (h, w, 3), as a JPEG file to look at."""
-    return _file(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Return a uint8 array, (h, w) or RGB (h, w, 3), as a JPEG file. Pixel values are not exact."""
+    return _encode_file(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 
-def _file(suffix: str, image: np.ndarray, settings: list[int]) -> bytes:
+def _encode_file(suffix: str, image: NDArray[np.uint8], parameters: list[int]) -> bytes:
     if image.dtype != np.uint8:
         raise TypeError(f"a picture must be uint8, not {image.dtype}")
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    done, data = cv2.imencode(suffix, bgr, settings)
-    if not done:
-        raise ValueError(f"the encoder of {suffix} refused the picture")
+    encoded, data = cv2.imencode(suffix, bgr, parameters)
+    if not encoded:
+        raise ValueError(f"the encoder of {suffix} cannot encode the picture")
     return bytes(data)

@@ -1,4 +1,4 @@
-"""The object store: uploaded inputs, artifacts by content hash, results. boto3, any S3 endpoint."""
+"""The object store: uploaded inputs, artifacts by content hash, results. boto3 with any S3 endpoint."""
 
 import os
 import re
@@ -18,18 +18,30 @@ from config.settings import settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+CONNECT_TIMEOUT_S = 5
+"""Time limit for a connection to the store, seconds."""
+
+READ_TIMEOUT_S = 30
+"""Time limit for the store's next bytes, seconds."""
+
+REQUEST_ATTEMPTS = 4
+"""Attempts of boto3 at one request, with backoff of its own, before StorageError is raised."""
+
+CONNECTIONS = 10
+"""Pooled connections: more than a worker process uses, enough for a producer with several threads."""
+
 ARTIFACT_KEY = re.compile(r"artifacts/[a-z][a-z0-9_]*/[0-9a-f]{32,128}")
 
-_MISSING = {"NoSuchKey", "404", "NotFound"}
-_CREDENTIALS = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_ADVICE = "Check TRYON_S3_ACCESS_KEY_ID, TRYON_S3_SECRET_ACCESS_KEY and what they may do with the bucket."
+_MISSING_CODES = {"NoSuchKey", "404", "NotFound"}
+_ACCESS_CODES = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_ADVICE = "Check TRYON_S3_ACCESS_KEY_ID, TRYON_S3_SECRET_ACCESS_KEY and their permissions for the bucket."
 
 
 class Storage:
-    """One client of the object store.
+    """A client of the object store.
 
-    Every method raises StorageError, which is worth another try, when the store does not answer as it
-    should after boto3's own retries, and InputValidationError for a key that no store takes.
+    Every method raises StorageError, which is retryable, when the store does not answer or answers with an
+    error after boto3's own retries, and InputValidationError for a key that is not a valid object key.
     """
 
     def __init__(self, endpoint: S3Endpoint, input_bucket: str, output_bucket: str) -> None:
@@ -41,21 +53,21 @@ class Storage:
     def get_input(self, key: str, max_bytes: int) -> bytes:
         """Return an uploaded object.
 
-        Raises InputValidationError when there is none, and ImageLoadError, before it is fetched, when it is
-        larger than `max_bytes`.
+        Raises InputValidationError when it does not exist, and ImageLoadError when it is larger than
+        `max_bytes`; its body is then not fetched.
         """
-        with self._named(self.input_bucket, key):
+        with self._named_errors(self.input_bucket, key):
             try:
-                answer = self.client.get_object(Bucket=self.input_bucket, Key=key)
+                response = self.client.get_object(Bucket=self.input_bucket, Key=key)
             except ClientError as error:
-                if _code(error) in _MISSING:
+                if _code(error) in _MISSING_CODES:
                     raise InputValidationError(
                         f"There is no object '{key}' in bucket '{self.input_bucket}': upload it first.",
                         input=key,
                     ) from error
                 raise
-            with answer["Body"] as body:  # its bytes come only when they are read
-                size = answer["ContentLength"]
+            with response["Body"] as body:  # the bytes are fetched by `read`
+                size = response["ContentLength"]
                 if size > max_bytes:
                     raise ImageLoadError(
                         f"The file is {size} bytes; at most {max_bytes} are accepted "
@@ -69,42 +81,42 @@ class Storage:
         self._put(self.input_bucket, key, data, content_type)
 
     def has_artifact(self, key: str) -> bool:
-        """Return whether an artifact has been made already."""
+        """Return whether an artifact exists."""
         _check_artifact_key(key)
-        with self._named(self.output_bucket, key):
+        with self._named_errors(self.output_bucket, key):
             try:
                 self.client.head_object(Bucket=self.output_bucket, Key=key)
             except ClientError as error:
-                if _code(error) in _MISSING:
-                    # A HEAD answer has no body to say which of the two is missing.
+                if _code(error) in _MISSING_CODES:
+                    # A response to HEAD has no body that says whether the object or the bucket is missing.
                     self.client.head_bucket(Bucket=self.output_bucket)
                     return False
                 raise
         return True
 
     def get_artifact(self, key: str) -> bytes:
-        """Return an artifact; StorageError when it is not there."""
+        """Return an artifact. Raises StorageError when it does not exist."""
         _check_artifact_key(key)
         return self._get(key)
 
     def put_artifact(self, key: str, data: bytes) -> None:
-        """Store an artifact; the same key always gets the same bytes."""
+        """Store an artifact. The same key always gets the same bytes."""
         _check_artifact_key(key)
         self._put(self.output_bucket, key, data, "application/octet-stream")
 
     def get_result(self, key: str) -> bytes:
-        """Return a finished picture; StorageError when it is not there."""
+        """Return a result picture. Raises StorageError when it does not exist."""
         return self._get(key)
 
     def put_result(self, key: str, data: bytes, content_type: str) -> None:
-        """Store a finished picture."""
+        """Store a result picture."""
         self._put(self.output_bucket, key, data, content_type)
 
     def presign_result(self, key: str, seconds: int) -> str:
-        """Return a URL under which anyone may fetch the result for so many seconds."""
+        """Return a URL from which anyone can fetch the result for so many seconds."""
         public = settings().s3_public_url
         client = _client(replace(self.endpoint, endpoint_url=public)) if public else self.client
-        with self._named(self.output_bucket, key):
+        with self._named_errors(self.output_bucket, key):
             return client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.output_bucket, "Key": key}, ExpiresIn=seconds
             )
@@ -112,25 +124,25 @@ class Storage:
     def check(self) -> None:
         """Raise StorageError unless both buckets can be reached."""
         for bucket in (self.input_bucket, self.output_bucket):
-            with self._named(bucket):
+            with self._named_errors(bucket):
                 self.client.head_bucket(Bucket=bucket)
 
     def ensure_buckets(self) -> None:
-        """Make the buckets that are not there yet."""
+        """Create the buckets that do not exist."""
         for bucket in (self.input_bucket, self.output_bucket):
-            with self._named(bucket):
+            with self._named_errors(bucket):
                 try:
                     self.client.head_bucket(Bucket=bucket)
                 except ClientError as error:
-                    if _code(error) not in _MISSING:
+                    if _code(error) not in _MISSING_CODES:
                         raise
-                    self._make(bucket)
+                    self._create_bucket(bucket)
 
     def close(self) -> None:
         """Close the client's connections."""
         self.client.close()
 
-    def _make(self, bucket: str) -> None:
+    def _create_bucket(self, bucket: str) -> None:
         try:
             if self.endpoint.endpoint_url is None and self.endpoint.region != "us-east-1":
                 self.client.create_bucket(
@@ -140,45 +152,46 @@ class Storage:
             else:
                 self.client.create_bucket(Bucket=bucket)
         except ClientError as error:
-            if _code(error) != "BucketAlreadyOwnedByYou":  # made by another process in between
+            if _code(error) != "BucketAlreadyOwnedByYou":  # another process has just created it
                 raise
 
     def _get(self, key: str) -> bytes:
-        with self._named(self.output_bucket, key):
+        with self._named_errors(self.output_bucket, key):
             return self.client.get_object(Bucket=self.output_bucket, Key=key)["Body"].read()
 
     def _put(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
-        with self._named(bucket, key):
+        with self._named_errors(bucket, key):
             self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
 
     @contextmanager
-    def _named(self, bucket: str, key: str | None = None) -> Iterator[None]:
+    def _named_errors(self, bucket: str, key: str | None = None) -> Iterator[None]:
+        """Replace boto3's exceptions in the block by named errors."""
         try:
             yield
         except ClientError as error:
-            self._raise_answer(error, bucket, key)
+            self._raise_named(error, bucket, key)
         except ParamValidationError as error:
-            raise InputValidationError(f"The store takes no key like '{key}': {error}", input=key) from error
+            raise InputValidationError(f"'{key}' is not a valid object key: {error}", input=key) from error
         except NoCredentialsError as error:
             raise StorageError(f"No S3 credentials were found. {_ADVICE}", input=key) from error
         except (BotoCoreError, OSError) as error:
-            where = self.endpoint.endpoint_url or "Amazon S3"
+            address = self.endpoint.endpoint_url or "Amazon S3"
             raise StorageError(
-                f"The object store at {where} does not answer ({error}). Start it, or check "
+                f"The object store at {address} does not answer ({error}). Start it, or check "
                 "TRYON_S3_ENDPOINT_URL.",
                 input=key,
             ) from error
 
-    def _raise_answer(self, error: ClientError, bucket: str, key: str | None) -> NoReturn:
+    def _raise_named(self, error: ClientError, bucket: str, key: str | None) -> NoReturn:
         code = _code(error)
         setting = "TRYON_INPUT_BUCKET" if bucket == self.input_bucket else "TRYON_OUTPUT_BUCKET"
-        if code == "NoSuchBucket" or (code in _MISSING and error.operation_name == "HeadBucket"):
-            message = f"There is no bucket '{bucket}': make it, or set {setting} to one that exists."
+        if code == "NoSuchBucket" or (code in _MISSING_CODES and error.operation_name == "HeadBucket"):
+            message = f"There is no bucket '{bucket}': create it, or set {setting} to one that exists."
         elif code == "KeyTooLongError":
             raise InputValidationError("The object's key is too long for the store.", input=key) from error
-        elif code in _CREDENTIALS:
+        elif code in _ACCESS_CODES:
             message = f"The object store refuses access to bucket '{bucket}' ({setting}): {code}. {_ADVICE}"
-        elif code in _MISSING:
+        elif code in _MISSING_CODES:
             message = f"There is no object '{key}' in bucket '{bucket}' ({setting})."
         else:
             message = f"The object store answered {code} for bucket '{bucket}' ({setting}): {error}"
@@ -186,10 +199,11 @@ class Storage:
 
 
 _storages: dict[int, Storage] = {}
+"""Process id -> its client."""
 
 
 def storage() -> Storage:
-    """Return the process's client; a forked child gets its own, since connections cannot be shared."""
+    """Return the process's client. A forked child gets its own, because connections cannot be shared."""
     pid = os.getpid()
     if pid not in _storages:
         _storages.clear()
@@ -199,8 +213,8 @@ def storage() -> Storage:
 
 def reset() -> None:
     """Close the process's client and forget it."""
-    for kept in _storages.values():
-        kept.close()
+    for process_storage in _storages.values():
+        process_storage.close()
     _storages.clear()
 
 
@@ -212,23 +226,23 @@ def _client(endpoint: S3Endpoint) -> "S3Client":
         aws_access_key_id=endpoint.access_key_id,
         aws_secret_access_key=endpoint.secret_access_key,
         config=Config(
-            connect_timeout=5,
-            read_timeout=30,
-            retries={"mode": "standard", "total_max_attempts": 4},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
             signature_version="s3v4",
-            # A custom endpoint seldom has a host name for each bucket.
+            # A custom endpoint rarely has a host name for each bucket.
             s3={"addressing_style": "path" if endpoint.endpoint_url else "auto"},
-            # Newer checksums are not known to every S3 server.
+            # Not every S3 server supports the newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            max_pool_connections=10,
+            max_pool_connections=CONNECTIONS,
         ),
     )
 
 
 def _check_artifact_key(key: str) -> None:
     if not ARTIFACT_KEY.fullmatch(key):
-        raise ValueError(f"{key!r} is not an artifact's key: artifacts/<stage>/<hash>")
+        raise ValueError(f"{key!r} is not an artifact key: artifacts/<stage>/<hash>")
 
 
 def _code(error: ClientError) -> str:

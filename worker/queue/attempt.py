@@ -1,4 +1,4 @@
-"""One attempt at a stage of a job: from the claimed row to its artifact and result, or to a named error."""
+"""One attempt at a stage of a job: from the claimed row to the stored artifact, or to a named error."""
 
 import logging
 import threading
@@ -22,111 +22,122 @@ from worker.stages.models import Models
 
 log = logging.getLogger(__name__)
 
+SendWakeUps = Callable[[list[jobs.WakeUp]], object]
+"""Sends the wake-ups of stages that became ready."""
+
 
 class Attempt:
-    """One claim of a stage: `begin` it, then `compute` it, or `end` it with what a batch made.
+    """One claim of a stage: call `begin`, then `compute`; in a batch, `begin`, then `complete`.
 
-    What goes wrong is this job's alone: it is written in its row and kept in `error`, not raised. Only
-    DatabaseUnavailableError is raised, when the row cannot be written: its lease then ends and the sweep
-    takes the stage back.
+    An error concerns this job only: it is written to the job's row and kept in `error`, not raised.
+    Only DatabaseUnavailableError is raised, when the row cannot be written: the lease then expires and the
+    sweep makes the stage ready again.
 
     Attributes:
-        held: the claim.
+        claim: the claim of the stage.
         row: the stage's row in the table.
-        inputs: what the stage's method reads, once `begin` said that it has to run.
-        method: what does the stage.
-        succeeded: whether it ended well and was still this worker's.
-        error: what it ended with otherwise.
+        inputs: what the stage's method reads; set when `begin` returns True.
+        method: what computes the stage; set by `begin`.
+        succeeded: whether the stage succeeded and the claim was still valid.
+        error: the error with which the attempt failed, or None.
     """
 
     inputs: StageInput
     method: Method
 
-    def __init__(self, held: jobs.Claim, *, models: Models, wake: Callable[[list[jobs.Wake]], Any]) -> None:
-        self.held = held
-        self.row = table.stage(held.stage)
+    def __init__(self, claim: jobs.Claim, *, models: Models, wake: SendWakeUps) -> None:
+        self.claim = claim
+        self.row = table.stage(claim.stage)
         self.succeeded = False
         self.error: TryonError | None = None
         self._models = models
         self._wake = wake
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
 
     def begin(self) -> bool:
-        """Look the artifact up; True when it is to be computed here, False when the attempt has ended."""
-        with self._ending_in_errors():
-            held, row, store = self.held, self.row, storage()
-            names = {"person": held.person_key, "cloth": held.cloth_key}
+        """Look the artifact up. True: it has to be computed here. False: the attempt has ended."""
+        with self._recording_errors():
+            claim, row, store = self.claim, self.row, storage()
+            names = {"person": claim.person_key, "cloth": claim.cloth_key}
             sources = {
                 source: store.get_input(names[source], max_bytes=settings().max_image_bytes)
                 for source in row.sources
             }
-            self.method = table.method(row, held.options)
-            options = table.selected(row, held.options)
-            self._key = table.artifact_key(row, sources, held.artifacts, options)
-            if not jobs.lead(held, self._key):
-                log.info("%s waits for %s, which another job is computing", self, self._key)
-            elif store.has_artifact(self._key):
-                self._finish(store.get_artifact(self._key), options, cache_hit=True)
+            self.method = table.method(row, claim.options)
+            options = table.selected(row, claim.options)
+            self._artifact_key = table.artifact_key(row, sources, claim.artifacts, options)
+            if not jobs.lead(claim, self._artifact_key):
+                log.info("%s waits for %s, which another job computes", self, self._artifact_key)
+            elif store.has_artifact(self._artifact_key):
+                self._finish(store.get_artifact(self._artifact_key), options, cache_hit=True)
             else:
-                artifacts = {need: unpack(store.get_artifact(held.artifacts[need])) for need in row.needs}
+                artifacts = {need: unpack(store.get_artifact(claim.artifacts[need])) for need in row.needs}
                 self.inputs = StageInput(sources, names, artifacts, options)
                 return True
         return False
 
     def compute(self) -> None:
-        """Run the stage's method, and end with what it makes."""
-        with self._ending_in_errors():
-            computing = time.perf_counter()
+        """Run the stage's method and complete the attempt with its bundle."""
+        with self._recording_errors():
+            started_at = time.perf_counter()
             bundle = self.method.run(self._models.of(self.method), self.inputs)
-            self.end(bundle, 1000 * (time.perf_counter() - computing))
+            self.complete(bundle, 1000 * (time.perf_counter() - started_at))
 
-    def end(self, outcome: Bundle | Exception, compute_ms: float) -> None:
-        """Store the bundle that was computed in so many milliseconds and finish; or fail with the error."""
-        with self._ending_in_errors():
+    def complete(self, outcome: Bundle | Exception, compute_ms: float) -> None:
+        """Store the computed bundle and mark the stage as succeeded; or fail with the error.
+
+        Args:
+            outcome: the bundle of the method, or its error for this job.
+            compute_ms: duration of the computation, milliseconds.
+        """
+        with self._recording_errors():
             if isinstance(outcome, Exception):
                 raise outcome
             data = pack(outcome)
-            storage().put_artifact(self._key, data)
+            storage().put_artifact(self._artifact_key, data)
             self._finish(data, self.inputs.options, compute_ms=compute_ms)
 
     def fail(self, problem: Exception) -> None:
-        """End with the named error for whatever went wrong."""
-        error = _named(problem, self.held)
-        log.warning("%s, attempt %d: %s: %s", self, self.held.attempt, error.name, error.message)
-        retry_after_s = _retry_after(error, self.held.attempt)
-        self._wake(jobs.fail(self.held, error.record(), retry_after_s=retry_after_s) or [])
+        """Record a failed attempt with the named error for this exception."""
+        error = _named_error(problem, self.claim)
+        log.warning("%s, attempt %d: %s: %s", self, self.claim.attempt, error.name, error.message)
+        wake_ups = jobs.fail(
+            self.claim, error.record(), retry_after_s=_retry_after_s(error, self.claim.attempt)
+        )
+        self._wake(wake_ups or [])
         if error is not problem:
             error.__cause__ = problem
         self.error = error
 
     def __str__(self) -> str:
-        return f"{self.held.stage} of {self.held.job_id}"
+        return f"{self.claim.stage} of {self.claim.job_id}"
 
     def _finish(
         self, data: bytes, options: Mapping[str, Any], *, compute_ms: float = 0.0, cache_hit: bool = False
     ) -> None:
-        made = unpack(data)
-        last = self.row is table.STAGES[-1]
-        result_key = _deliver(storage(), self.held, made) if last else None
-        wakes = jobs.finish(
-            self.held,
-            artifact_key=self._key,
-            run_ms=1000 * (time.perf_counter() - self._began),
+        """Mark the stage as succeeded with this packed bundle; after the last stage, deliver the result."""
+        bundle = unpack(data)
+        is_last = self.row is table.STAGES[-1]
+        result_key = _deliver(storage(), self.claim, bundle) if is_last else None
+        wake_ups = jobs.finish(
+            self.claim,
+            artifact_key=self._artifact_key,
+            run_ms=1000 * (time.perf_counter() - self._started_at),
             compute_ms=compute_ms,
             cache_hit=cache_hit,
-            details=made.get("details.json"),
-            engine=options["engine"] if last else None,
+            details=bundle.get("details.json"),
+            engine=options["engine"] if is_last else None,
             result_key=result_key,
         )
-        if wakes is None:
-            log.warning("%s was taken away while it ran; its outcome is dropped", self)
+        if wake_ups is None:
+            log.warning("%s lost its claim while it ran; its result is discarded", self)
             return
         self.succeeded = True
-        self._wake(wakes)
+        self._wake(wake_ups)
 
     @contextmanager
-    def _ending_in_errors(self) -> Iterator[None]:
-        """End the attempt with whatever goes wrong inside."""
+    def _recording_errors(self) -> Iterator[None]:
+        """Record every exception of the block as a failed attempt."""
         try:
             yield
         except DatabaseUnavailableError:
@@ -136,22 +147,13 @@ class Attempt:
 
 
 @contextmanager
-def attempting(
-    held: jobs.Claim, *, models: Models, wake: Callable[[list[jobs.Wake]], Any]
-) -> Iterator[Attempt]:
-    """Give an attempt at the claimed stage, its lease renewed from a thread of its own."""
-    attempt = Attempt(held, models=models, wake=wake)
+def attempting(claim: jobs.Claim, *, models: Models, wake: SendWakeUps) -> Iterator[Attempt]:
+    """Provide an attempt at the claimed stage while a thread renews its lease."""
+    attempt = Attempt(claim, models=models, wake=wake)
     stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(settings().heartbeat_s):
-            try:
-                if not jobs.heartbeat(held, lease_s=settings().lease_s):
-                    return  # ended, taken away or canceled; the finishing compare-and-set will see it too
-            except DatabaseUnavailableError as error:
-                log.warning("The lease of %s was not renewed: %s", attempt, error)
-
-    thread = threading.Thread(target=beat, name=f"heartbeat-{held.stage}", daemon=True)
+    thread = threading.Thread(
+        target=_renew_lease, args=(claim, stop), name=f"heartbeat-{claim.stage}", daemon=True
+    )
     thread.start()
     try:
         yield attempt
@@ -160,36 +162,49 @@ def attempting(
         thread.join()
 
 
-def _deliver(store: Storage, held: jobs.Claim, made: Packed) -> str:
-    """Put the picture where the customer's shop fetches it; the same job always writes the same object."""
-    output_format = held.options["output_format"]
+def _renew_lease(claim: jobs.Claim, stop: threading.Event) -> None:
+    """Renew the lease every `heartbeat_s` until `stop` is set or the claim is no longer valid."""
+    while not stop.wait(settings().heartbeat_s):
+        try:
+            if not jobs.heartbeat(claim, lease_s=settings().lease_s):
+                return  # ended, reaped or canceled: `finish` notices it by its own compare-and-set
+        except DatabaseUnavailableError as error:
+            log.warning("The lease of %s of %s was not renewed: %s", claim.stage, claim.job_id, error)
+
+
+def _deliver(store: Storage, claim: jobs.Claim, bundle: Packed) -> str:
+    """Store the result picture and return its key; the same job always writes the same object."""
+    output_format = claim.options["output_format"]
     if output_format == "png":
-        data, content_type = made.file("result.png"), "image/png"  # the file that is there already
+        data, content_type = bundle.file("result.png"), "image/png"  # as it is in the bundle
     else:
-        data, content_type = encode(made["result.png"], output_format)
-    result_key = f"results/{held.job_id}/tryon.{output_format}"
+        data, content_type = encode(bundle["result.png"], output_format)
+    result_key = f"results/{claim.job_id}/tryon.{output_format}"
     store.put_result(result_key, data, content_type)
     return result_key
 
 
-def _named(problem: Exception, held: jobs.Claim) -> TryonError:
-    """Return the named error for whatever went wrong."""
+def _named_error(problem: Exception, claim: jobs.Claim) -> TryonError:
+    """Return the named error for an exception of the stage."""
     if isinstance(problem, TryonError):
         error = problem
     elif isinstance(problem, SoftTimeLimitExceeded):
         error = JobTimeoutError(
-            f"The stage did not end within {settings().stage_timeout_s:g} s (TRYON_STAGE_TIMEOUT_S)."
+            f"The stage did not finish within {settings().stage_timeout_s:g} s (TRYON_STAGE_TIMEOUT_S)."
         )
-    elif isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":  # torch's own
+    elif isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":  # PyTorch's
         error = OutOfMemoryError(f"The device had too little memory for the stage: {problem}")
     else:
-        log.error("Unforeseen in %s of %s:", held.stage, held.job_id, exc_info=problem)
+        log.error("Unexpected error in %s of %s:", claim.stage, claim.job_id, exc_info=problem)
         error = InternalError(f"{type(problem).__name__}: {problem}")
-    error.stage = error.stage or held.stage
+    error.stage = error.stage or claim.stage
     return error
 
 
-def _retry_after(error: TryonError, attempt: int) -> float | None:
-    if not error.retryable or attempt >= settings().max_attempts:
+def _retry_after_s(error: TryonError, attempt: int) -> float | None:
+    """Return the delay before the next attempt, seconds; None when the stage must fail."""
+    if not error.retryable:
         return None
-    return settings().retry_backoff_s * 2 ** (attempt - 1)
+    return jobs.retry_delay_s(
+        attempt, max_attempts=settings().max_attempts, backoff_s=settings().retry_backoff_s
+    )

@@ -1,4 +1,4 @@
-"""Celery's result backend as a view of the jobs table: every state is read from the row."""
+"""Celery's result backend as a view of the jobs table: every state is read from the job's row."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from celery.exceptions import TaskRevokedError
 from config.errors import from_record
 from db import jobs
 
-_STATES = {
+_CELERY_STATES = {
     "queued": states.PENDING,
     "running": states.STARTED,
     "succeeded": states.SUCCESS,
@@ -19,17 +19,17 @@ _STATES = {
 
 
 class JobsBackend(BaseBackend):
-    """Answers `AsyncResult` from the job's row; an id without a row raises UnknownJobError."""
+    """Reads the state of an `AsyncResult` from the job's row; an unknown id raises UnknownJobError."""
 
     def store_result(self, *args: Any, **kwargs: Any) -> None:
-        """Store nothing: a job's row is written by the transitions in `db.jobs` alone."""
+        """Store nothing: only the transitions in `db.jobs` write a job's row."""
 
     def get_task_meta(self, task_id: str, cache: bool = True) -> dict[str, Any]:
-        """Return Celery's view of the job: its state, and its result key, error or progress as result."""
+        """Return the job as Celery shows it: its state, and as result its result key, error or progress."""
         record = jobs.status(task_id)
         return {
             "task_id": task_id,
-            "status": _STATES[record["status"]],
+            "status": _CELERY_STATES[record["status"]],
             "result": _result(record),
             "traceback": None,
             "children": [],
@@ -37,7 +37,7 @@ class JobsBackend(BaseBackend):
         }
 
     def task_result_exists(self, task_id: str) -> bool:
-        """Return whether there is such a job."""
+        """Return whether a job has this id."""
         try:
             jobs.status(task_id)
         except jobs.UnknownJobError:
@@ -45,7 +45,7 @@ class JobsBackend(BaseBackend):
         return True
 
 
-def _result(record: dict[str, Any]) -> Any:
+def _result(record: dict[str, Any]) -> object:
     if record["status"] == "succeeded":
         return record["result_key"]
     if record["status"] == "failed":

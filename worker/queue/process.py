@@ -1,11 +1,12 @@
-"""What a worker process is and has: its name, queues, device and models, and its row in the workers table."""
+"""The state of a worker process: its name, its loaded models, and its row in the table of workers."""
 
 import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from config.settings import settings
 from db import jobs
@@ -15,17 +16,23 @@ from worker.stages.models import Models
 
 log = logging.getLogger(__name__)
 
-PRESENCE_S = 10.0
-"""How often an idle worker process says that it is still there, seconds."""
+PRESENCE_INTERVAL_S = 10.0
+"""Interval at which an idle worker process records that it is alive, seconds: one short UPDATE each."""
 
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """This process, once it is ready to run stages."""
+    """This process, once it is ready to run stages.
+
+    Attributes:
+        name: host and process id; the key of its row in the table of workers.
+        models: the models of its stages, loaded.
+        stopping: set when the process stops.
+    """
 
     name: str
     models: Models
-    gone: threading.Event
+    stopping: threading.Event
 
 
 _current: WorkerProcess | None = None
@@ -34,47 +41,48 @@ _current: WorkerProcess | None = None
 def set_up(queues: tuple[str, ...], device: str) -> None:
     """Load the models of these queues' stages, then report ready.
 
-    Raises whatever a model that cannot be loaded raises, after the workers table shows it.
+    An error of a model that cannot be loaded is written to the table of workers and raised.
     """
     global _current
     name = f"{socket.gethostname()}:{os.getpid()}"
-    described: dict[str, Any] = {"pid": os.getpid(), "queues": queues, "device": device}
-    jobs.register_worker(name, state="starting", **described)
+    register = partial(jobs.register_worker, name, pid=os.getpid(), queues=queues, device=device)
+    register(state="starting")
     try:
         models = Models(settings().models_dir, device)
         for stage in table.of_queues(queues):
             models.of(table.method(stage))
     except Exception as error:
-        jobs.register_worker(name, state="failed", message=f"{type(error).__name__}: {error}", **described)
+        register(state="failed", message=f"{type(error).__name__}: {error}")
         raise
-    jobs.register_worker(name, state="ready", **described)
+    register(state="ready")
     _current = WorkerProcess(name, models, threading.Event())
-    presence = threading.Thread(target=_stay_present, args=(_current, described), daemon=True)
+    presence = threading.Thread(target=_stay_present, args=(_current, register), daemon=True)
     presence.start()
     log.info("%s is ready for %s on %s", name, ", ".join(queues), device)
 
 
 def tear_down() -> None:
-    """Release the models and leave the workers table."""
+    """Release the models and remove the process from the table of workers."""
     global _current
     if _current is not None:
-        _current.gone.set()
+        _current.stopping.set()
         _current.models.close()
         jobs.forget_worker(_current.name)
         _current = None
 
 
 def current() -> WorkerProcess:
-    """Return this worker process."""
+    """Return this worker process. Raises RuntimeError in a process without `set_up`."""
     if _current is None:
         raise RuntimeError("this process was not set up as a worker")
     return _current
 
 
-def _stay_present(here: WorkerProcess, described: dict[str, Any]) -> None:
-    while not here.gone.wait(PRESENCE_S):
+def _stay_present(process: WorkerProcess, register: Callable[..., None]) -> None:
+    """Record every `PRESENCE_INTERVAL_S` that the process is alive, until it stops."""
+    while not process.stopping.wait(PRESENCE_INTERVAL_S):
         try:
-            if not jobs.worker_present(here.name):
-                jobs.register_worker(here.name, state="ready", **described)  # forgotten in an outage
+            if not jobs.worker_present(process.name):
+                register(state="ready")  # a sweep removed its row during an outage
         except DatabaseUnavailableError as error:
-            log.warning("%s could not say that it is present: %s", here.name, error)
+            log.warning("%s could not record that it is alive: %s", process.name, error)

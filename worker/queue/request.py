@@ -1,4 +1,4 @@
-"""What a producer may ask for, checked at the door."""
+"""The request of a producer, and its validation."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,26 +9,50 @@ from config.errors import InputValidationError
 from worker.stages.engines import ENGINES
 from worker.stages.table import AUTO
 
+MAX_KEY_LENGTH = 1024
+"""Longest accepted object key, characters; S3 accepts 1024 bytes."""
+
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+"""Longest accepted idempotency key, characters: the length of its column."""
+
+MAX_PRIORITY = 9
+"""The most urgent priority; brokers have ten levels."""
+
 
 class TryonRequest(BaseModel):
-    """A try-on as it was asked for: two object keys and the options."""
+    """A requested try-on: two object keys and the options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    person_key: str = Field(min_length=1, max_length=1024)
-    cloth_key: str = Field(min_length=1, max_length=1024)
-    engine: str = AUTO
-    category: str = "upper_body"
-    seed: int = Field(0, ge=0, lt=2**32)
-    output_format: Literal["png", "jpeg", "webp"] = "png"
-    priority: int = Field(0, ge=0, le=9)
-    idempotency_key: str | None = Field(None, min_length=1, max_length=255)
+    person_key: str = Field(
+        min_length=1, max_length=MAX_KEY_LENGTH, description="Object key of the person's photograph."
+    )
+    cloth_key: str = Field(
+        min_length=1, max_length=MAX_KEY_LENGTH, description="Object key of the garment's photograph."
+    )
+    engine: str = Field(
+        AUTO, description=f"The engine; `{AUTO}` takes the first available one that supports the category."
+    )
+    category: str = Field("upper_body", description="The garment's category; it must be one of the engine's.")
+    seed: int = Field(0, ge=0, lt=2**32, description="0 to 2³²−1; the same seed gives the same picture.")
+    output_format: Literal["png", "jpeg", "webp"] = Field(
+        "png", description="File format of the result: `png`, `jpeg` or `webp`."
+    )
+    priority: int = Field(
+        0, ge=0, le=MAX_PRIORITY, description=f"0 to {MAX_PRIORITY}; {MAX_PRIORITY} is served first."
+    )
+    idempotency_key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+        description="Any text; a second submission with the same key returns the first job.",
+    )
 
     @field_validator("person_key", "cloth_key", "idempotency_key")
     @classmethod
     def _printable(cls, value: str | None) -> str | None:
         if value is not None and not value.isprintable():
-            raise ValueError("it holds characters that cannot be printed")
+            raise ValueError("it contains characters that cannot be printed")
         return value
 
     @field_validator("engine")
@@ -41,38 +65,38 @@ class TryonRequest(BaseModel):
 
     @field_validator("category")
     @classmethod
-    def _engine_draws_category(cls, value: str, info: ValidationInfo) -> str:
+    def _engine_supports_category(cls, value: str, info: ValidationInfo) -> str:
         name = info.data.get("engine", AUTO)
-        able = [engine for engine in ENGINES if name in (AUTO, engine.name)]
-        categories = sorted({category for engine in able for category in engine.categories})
+        candidates = [engine for engine in ENGINES if name in (AUTO, engine.name)]
+        categories = sorted({category for engine in candidates for category in engine.categories})
         if value not in categories:
-            raise ValueError(f"the engine {name} draws {', '.join(categories)}")
+            raise ValueError(f"the engine {name} supports {', '.join(categories)}")
         return value
 
     @classmethod
     def parse(cls, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> "TryonRequest":
-        """Return the request that a call's arguments make.
+        """Return the request of a call with these arguments.
 
-        Raises InputValidationError naming every argument that is not acceptable.
+        Raises InputValidationError, which names every argument that is not valid.
         """
         if len(arguments) > 2:
             raise InputValidationError(
                 f"tryon takes two positional arguments, person_key and cloth_key, not {len(arguments)}; "
-                "give the options by name."
+                "pass the options by name."
             )
-        named = dict(zip(("person_key", "cloth_key"), arguments, strict=False))
-        twice = sorted(named.keys() & options.keys())
-        if twice:
-            raise InputValidationError(f"{twice[0]} was given twice.", input=twice[0])
+        positional = dict(zip(("person_key", "cloth_key"), arguments, strict=False))
+        repeated = sorted(positional.keys() & options.keys())
+        if repeated:
+            raise InputValidationError(f"{repeated[0]} was passed twice.", input=repeated[0])
         try:
-            return cls(**(named | dict(options)))
+            return cls(**(positional | dict(options)))
         except ValidationError as error:
             problems = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
             raise InputValidationError(
-                "The request is not acceptable: " + "; ".join(f"{name}: {text}" for name, text in problems),
+                "The request is not valid: " + "; ".join(f"{name}: {text}" for name, text in problems),
                 input=problems[0][0],
             ) from error
 
     def options(self) -> dict[str, Any]:
-        """Return the options as the job's row keeps them."""
+        """Return the options as they are stored in the job's row."""
         return self.model_dump(exclude={"person_key", "cloth_key", "idempotency_key"})

@@ -1,4 +1,4 @@
-"""The sweep: re-sends lost wake-ups, takes stages back from silent workers, ends jobs that are too old."""
+"""The sweep: repeats lost wake-ups, reaps stages of dead workers, fails jobs that exceed their time limit."""
 
 import logging
 import threading
@@ -12,19 +12,20 @@ from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
 from worker.queue import wake
-from worker.queue.process import PRESENCE_S
+from worker.queue.process import PRESENCE_INTERVAL_S
 
 log = logging.getLogger(__name__)
 
-BATCH = 100
-"""Most wake-ups that the sweep keeps in a queue: enough for any number of workers, and no flood."""
+MAX_QUEUED_WAKE_UPS = 100
+"""Length up to which the sweep fills a queue: enough for many workers, and no flood after an outage."""
 
-SILENT_WORKER_S = 6 * PRESENCE_S
+SILENT_WORKER_S = 6 * PRESENCE_INTERVAL_S
+"""Time after which a worker that is not seen is removed from the table, seconds: several missed intervals."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep did."""
+    """What one sweep did: stages reaped and released, jobs expired, wake-ups sent."""
 
     reaped: int
     released: int
@@ -33,16 +34,16 @@ class Swept:
 
 
 def sweep_once(app: Celery) -> Swept:
-    """Do every kind of sweeping once. Several sweeps may run side by side."""
-    here = settings()
+    """Do one sweep. Several sweeps may run at the same time."""
+    current = settings()
     swept = Swept(
         reaped=jobs.reap(
-            max_attempts=here.max_attempts,
-            backoff_s=here.retry_backoff_s,
-            stage_timeout_s=here.stage_timeout_s,
+            max_attempts=current.max_attempts,
+            backoff_s=current.retry_backoff_s,
+            stage_timeout_s=current.stage_timeout_s,
         ),
         released=jobs.release_orphans(),
-        expired=jobs.expire(job_timeout_s=here.job_timeout_s),
+        expired=jobs.expire(job_timeout_s=current.job_timeout_s),
         woken=sum(_wake_overdue(app, queue) for queue in queues.ALL),
     )
     jobs.forget_silent_workers(silent_s=SILENT_WORKER_S)
@@ -52,7 +53,7 @@ def sweep_once(app: Celery) -> Swept:
 
 
 def run(app: Celery, stop: threading.Event) -> None:
-    """Sweep every `sweep_interval_s` until `stop` is set; an outage is waited out."""
+    """Sweep every `sweep_interval_s` until `stop` is set; database outages are logged and survived."""
     while not stop.wait(settings().sweep_interval_s):
         try:
             sweep_once(app)
@@ -61,22 +62,23 @@ def run(app: Celery, stop: threading.Event) -> None:
 
 
 def _wake_overdue(app: Celery, queue: str) -> int:
+    """Repeat overdue wake-ups of a queue; returns how many were sent."""
     try:
-        # As many messages as ready stages are enough, whichever stages they name: others are not sent twice.
-        room = min(BATCH, jobs.ready_count(queue)) - _depth(app, queue)
+        # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
+        wanted = min(MAX_QUEUED_WAKE_UPS, jobs.ready_count(queue)) - _queue_length(app, queue)
     except (OperationalError, OSError) as error:
-        log.warning("No wake-ups on %s: the broker is away (%s)", queue, error)
+        log.warning("No wake-ups on %s: the broker is unreachable (%s)", queue, error)
         return 0
-    if room <= 0:
+    if wanted <= 0:
         return 0
-    return wake.send(app, jobs.overdue_wakes(queue, grace_s=settings().wake_grace_s, limit=room))
+    return wake.send(app, jobs.overdue_wakes(queue, grace_s=settings().wake_grace_s, limit=wanted))
 
 
-def _depth(app: Celery, queue: str) -> int:
-    """How many messages wait in the queue."""
+def _queue_length(app: Celery, queue: str) -> int:
+    """Return how many messages wait in the queue."""
     with app.connection_for_write() as connection:
         try:
             declared = connection.default_channel.queue_declare(queue, passive=True)
         except ChannelError:
-            return 0  # a queue that nobody has written to yet
+            return 0  # no message was ever sent to the queue
         return int(declared.message_count)

@@ -1,4 +1,4 @@
-"""Sends wake-ups: a message that says a stage is ready, which may be lost, doubled or late without harm."""
+"""Sends wake-ups: messages that say a stage is ready. They may be lost, duplicated or late without harm."""
 
 import logging
 from collections.abc import Iterable
@@ -6,37 +6,42 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from db.jobs import Wake
+from db.jobs import WakeUp
+from worker.queue.request import MAX_PRIORITY
 
 log = logging.getLogger(__name__)
 
-# One quick second try covers a connection that went stale while it was idle; the sweep covers the rest.
 QUICK_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-
-HIGHEST = 9
+"""One immediate retry covers a connection that became stale while it was idle; the sweep covers the rest."""
 
 
 def message_priority(app: Celery, priority: int) -> int:
-    """Return a job's priority (9 is the most urgent) as the broker counts it: Redis serves 0 first."""
-    return priority if app.conf.broker_url.startswith(("amqp", "pyamqp")) else HIGHEST - priority
+    """Return the broker's message priority for a job's priority, of which 9 is the most urgent.
+
+    AMQP serves the highest number first, Redis the lowest.
+    """
+    return priority if app.conf.broker_url.startswith(("amqp", "pyamqp")) else MAX_PRIORITY - priority
 
 
-def send(app: Celery, wakes: Iterable[Wake]) -> int:
-    """Send the wake-ups; returns how many went out. A broker that is away is left to the sweep."""
+def send(app: Celery, wake_ups: Iterable[WakeUp]) -> int:
+    """Send the wake-ups; returns how many were sent. When the broker is unreachable, the sweep sends them."""
     sent = 0
-    for wake in wakes:
+    for wake_up in wake_ups:
         try:
             app.send_task(
-                f"tasks.{wake.stage}",
-                args=(wake.job_id,),
-                queue=wake.queue,
-                priority=message_priority(app, wake.priority),
+                f"tasks.{wake_up.stage}",
+                args=(wake_up.job_id,),
+                queue=wake_up.queue,
+                priority=message_priority(app, wake_up.priority),
                 ignore_result=True,
                 retry_policy=QUICK_RETRY,
             )
         except OperationalError as error:
             log.warning(
-                "The broker is away (%s); the sweep will wake %s of %s", error, wake.stage, wake.job_id
+                "The broker is unreachable (%s); the sweep will wake %s of %s",
+                error,
+                wake_up.stage,
+                wake_up.job_id,
             )
             return sent
         sent += 1

@@ -1,4 +1,4 @@
-"""Make the tables of jobs, stages and workers."""
+"""Create the tables of jobs, stages and workers."""
 
 import sqlalchemy as sa
 from alembic import op

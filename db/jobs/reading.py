@@ -1,0 +1,107 @@
+"""Reads the state of jobs; changes nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.jobs.records import ACTIVE_JOB_STATUSES
+from db.jobs.rows import current_stage, existing_job_id
+from db.models import Job, Stage
+from db.session import transition
+
+
+@transition
+def status(session: Session, job_id: str) -> dict[str, Any]:
+    """Return the job's status record, made of JSON values only. Raises UnknownJobError."""
+    job = session.get_one(Job, existing_job_id(session, job_id))
+    stages = session.scalars(select(Stage).where(Stage.job_id == job.id).order_by(Stage.position)).all()
+    return {
+        "id": job.id,
+        "status": job.status,
+        "stage": current_stage(stages) if job.status in ACTIVE_JOB_STATUSES else None,
+        "progress": _progress(job, stages),
+        "queue_position": _queue_position(session, job),
+        "attempt": max((stage.attempt for stage in stages), default=0),
+        "person_key": job.person_key,
+        "cloth_key": job.cloth_key,
+        "options": job.options,
+        "engine": job.engine,
+        "result_key": job.result_key,
+        "error": job.error,
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "stages": [_stage_record(stage) for stage in stages],
+    }
+
+
+@transition
+def recent(session: Session, *, limit: int = 20) -> list[dict[str, Any]]:
+    """Return the newest jobs in short form: id, status, person_key, cloth_key, created_at, error name."""
+    jobs = session.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
+    return [
+        {
+            "id": job.id,
+            "status": job.status,
+            "person_key": job.person_key,
+            "cloth_key": job.cloth_key,
+            "created_at": _iso(job.created_at),
+            "error": job.error["name"] if job.error else None,
+        }
+        for job in jobs
+    ]
+
+
+@transition
+def counts(session: Session) -> dict[str, int]:
+    """Return how many jobs have each status."""
+    rows = session.execute(select(Job.status, func.count()).group_by(Job.status))
+    return {row[0]: row[1] for row in rows}
+
+
+def _stage_record(stage: Stage) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "status": stage.status,
+        "attempt": stage.attempt,
+        "queued_ms": _milliseconds(stage.queued_ms),
+        "run_ms": _milliseconds(stage.run_ms),
+        "compute_ms": _milliseconds(stage.compute_ms),
+        "cache_hit": stage.cache_hit,
+        "worker": stage.worker,
+        "artifact_key": stage.artifact_key,
+        "details": stage.details,
+        "error": stage.error,
+    }
+
+
+def _progress(job: Job, stages: Sequence[Stage]) -> int:
+    """Return the progress, 0 to 100: every stage has the same weight, a running one counts half."""
+    if job.status == "succeeded":
+        return 100
+    done = sum(1.0 if stage.status == "succeeded" else 0.5 * (stage.status == "running") for stage in stages)
+    return int(100 * done / len(stages)) if stages else 0
+
+
+def _queue_position(session: Session, job: Job) -> int | None:
+    """Return the job's place among the queued jobs, from 1; None when it is not queued."""
+    if job.status != "queued":
+        return None
+    ahead = or_(
+        Job.priority > job.priority,
+        and_(Job.priority == job.priority, Job.created_at < job.created_at),
+        and_(Job.priority == job.priority, Job.created_at == job.created_at, Job.id < job.id),
+    )
+    number = session.scalar(select(func.count()).select_from(Job).where(Job.status == "queued", ahead))
+    return int(number or 0) + 1
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _milliseconds(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 1)

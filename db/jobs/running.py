@@ -1,0 +1,232 @@
+"""Transitions of a worker that runs a stage: claim, lead, heartbeat, finish, fail."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import and_, any_, func, select, update
+from sqlalchemy.orm import Session
+
+from config.errors import ErrorRecord
+from db.jobs.failing import fail_attempt
+from db.jobs.records import ACTIVE_JOB_STATUSES, Claim, WakeUp
+from db.jobs.rows import (
+    DUE,
+    QUEUE_ORDER,
+    claim_is_valid,
+    lock_artifact,
+    now_plus,
+    record_wake_ups,
+    release_waiting_stages,
+    release_worker,
+    row_count,
+    set_worker_state,
+    take_stage,
+)
+from db.models import Job, Stage, Worker
+from db.session import transition
+
+
+@transition
+def ready_stages(session: Session, job_id: str) -> list[WakeUp]:
+    """Return wake-ups of the job's stages that are ready, and record that they are sent."""
+    names = session.scalars(select(Stage.name).where(Stage.job_id == job_id, Stage.status == "ready"))
+    return record_wake_ups(session, [(job_id, name) for name in names])
+
+
+@transition
+def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: float) -> Claim | None:
+    """Claim a ready stage: count the attempt, start the lease. None when it cannot be claimed."""
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
+    claimed = None if job is None else take_stage(session, job, stage, worker, lease_s)
+    if claimed is not None:
+        set_worker_state(session, worker, "busy")
+    return claimed
+
+
+@transition
+def claim_more(
+    session: Session, first: Claim, *, options: Mapping[str, Collection[str]], limit: int, lease_s: float
+) -> list[Claim]:
+    """Claim ready stages of other jobs for one batch with the first claim, the most urgent first.
+
+    Only first attempts share a batch: a job that kills its worker costs other jobs one attempt at most.
+    The most urgent stages are left to idle workers, one for each.
+
+    Args:
+        first: the claim for which the batch is computed.
+        options: job option -> the values with which a job can share the batch.
+        limit: largest number of stages to claim.
+        lease_s: duration of their leases, seconds.
+    """
+    if first.attempt > 1:
+        return []
+    idle_workers = session.scalar(
+        select(func.count())
+        .select_from(Worker)
+        .join(Stage, Stage.queue == any_(Worker.queues))
+        .where(Worker.state == "ready", Stage.job_id == first.job_id, Stage.name == first.stage)
+    )
+    batch_jobs = session.scalars(
+        select(Job)
+        .join(Stage, Stage.job_id == Job.id)
+        .where(
+            Job.status.in_(ACTIVE_JOB_STATUSES),  # redundant, but an index then provides the order
+            Stage.name == first.stage,
+            Stage.attempt == 0,
+            *DUE,
+            *(Job.options[name].astext.in_(values) for name, values in options.items()),
+        )
+        .order_by(*QUEUE_ORDER)
+        .offset(idle_workers)
+        .limit(limit)
+        # This locks several jobs in queue order, not in the order of their ids: to avoid a deadlock it must
+        # not wait for a locked one.
+        .with_for_update(of=[Job, Stage], skip_locked=True)
+    ).all()
+    claims = [take_stage(session, job, first.stage, first.worker, lease_s) for job in batch_jobs]
+    return [claimed for claimed in claims if claimed is not None]
+
+
+@transition
+def lead(session: Session, claim: Claim, artifact_key: str) -> bool:
+    """Become the leader of an artifact: the only stage that looks it up or computes it.
+
+    False when another job's stage leads: this stage then waits, its attempt is not counted, and it becomes
+    ready when the leader ends. False too when the claim is no longer valid.
+    """
+    lock_artifact(session, artifact_key)
+    other_leaders = session.scalar(
+        select(func.count())
+        .select_from(Stage)
+        .where(
+            Stage.artifact_key == artifact_key,
+            Stage.status == "running",
+            ~and_(Stage.job_id == claim.job_id, Stage.name == claim.stage),
+        )
+    )
+    if other_leaders:
+        session.execute(
+            update(Stage)
+            .where(*claim_is_valid(claim))
+            .values(
+                status="waiting",
+                artifact_key=artifact_key,
+                attempt=Stage.attempt - 1,
+                lease_until=None,
+                ready_at=func.now(),
+            )
+        )
+        release_worker(session, claim.worker)
+        return False
+    led = session.execute(update(Stage).where(*claim_is_valid(claim)).values(artifact_key=artifact_key))
+    return row_count(led) == 1
+
+
+@transition
+def heartbeat(session: Session, claim: Claim, *, lease_s: float) -> bool:
+    """Renew the lease. False when the claim is no longer valid."""
+    renewed = session.execute(
+        update(Stage).where(*claim_is_valid(claim)).values(lease_until=now_plus(lease_s))
+    )
+    session.execute(update(Worker).where(Worker.name == claim.worker).values(seen_at=func.now()))
+    return row_count(renewed) == 1
+
+
+@transition
+def finish(
+    session: Session,
+    claim: Claim,
+    *,
+    artifact_key: str,
+    run_ms: float,
+    compute_ms: float = 0.0,
+    cache_hit: bool,
+    details: Mapping[str, Any] | None = None,
+    engine: str | None = None,
+    result_key: str | None = None,
+) -> list[WakeUp] | None:
+    """Mark a stage as succeeded; make ready the stages after it, or mark the job as succeeded.
+
+    The same transaction makes ready the stages of other jobs that waited for this artifact.
+
+    Args:
+        claim: the claim of the stage.
+        artifact_key: the key under which its artifact is stored.
+        run_ms: duration of the attempt, milliseconds.
+        compute_ms: the part of it inside the stage's method; in a batch, the stage's share of the batch.
+        cache_hit: whether the artifact existed already.
+        details: JSON values to show in the status.
+        engine: the engine that rendered the result, for the last stage.
+        result_key: the key of the result, for the last stage.
+
+    Returns:
+        The wake-ups to send; None when the claim was no longer valid and nothing was changed.
+    """
+    lock_artifact(session, artifact_key)
+    job = session.scalars(select(Job).where(Job.id == claim.job_id).with_for_update()).one()
+    succeeded = session.execute(
+        update(Stage)
+        .where(*claim_is_valid(claim))
+        .values(
+            status="succeeded",
+            artifact_key=artifact_key,
+            run_ms=run_ms,
+            compute_ms=compute_ms,
+            cache_hit=cache_hit,
+            details=dict(details) if details else None,
+            error=None,
+            lease_until=None,
+            finished_at=func.now(),
+        )
+    )
+    release_worker(session, claim.worker)
+    if row_count(succeeded) != 1:
+        return None
+    if engine is not None:
+        job.engine = engine
+    if result_key is not None:
+        job.result_key = result_key
+    unblocked = _advance(session, job)
+    return record_wake_ups(session, unblocked + release_waiting_stages(session, artifact_key))
+
+
+def _advance(session: Session, job: Job) -> list[tuple[str, str]]:
+    """Unblock stages whose dependencies have succeeded; mark the job as succeeded after its last stage.
+
+    Returns the job id and name of each unblocked stage.
+    """
+    stages = session.scalars(select(Stage).where(Stage.job_id == job.id)).all()
+    succeeded = {stage.name for stage in stages if stage.status == "succeeded"}
+    unblocked = []
+    for stage in stages:
+        if stage.status == "blocked" and succeeded.issuperset(stage.after):
+            stage.status = "ready"
+            stage.ready_at = func.now()
+            unblocked.append((stage.job_id, stage.name))
+    if len(succeeded) == len(stages):
+        job.status = "succeeded"
+        job.finished_at = func.now()
+    session.flush()
+    return unblocked
+
+
+@transition
+def fail(
+    session: Session, claim: Claim, error: ErrorRecord, *, retry_after_s: float | None
+) -> list[WakeUp] | None:
+    """Record a failed attempt: retry the stage after the delay, or (None) fail the stage and its job.
+
+    Returns the wake-ups of other jobs' stages that waited for this one's artifact and now compute it
+    themselves; None when the claim was no longer valid.
+    """
+    artifact_key = session.scalar(select(Stage.artifact_key).where(*claim_is_valid(claim)))
+    if artifact_key is not None:
+        lock_artifact(session, artifact_key)
+    job = session.scalars(select(Job).where(Job.id == claim.job_id).with_for_update()).one()
+    stage = session.scalars(select(Stage).where(*claim_is_valid(claim)).with_for_update()).one_or_none()
+    if stage is not None:
+        fail_attempt(session, job, stage, error, retry_after_s)
+    release_worker(session, claim.worker)
+    if stage is None:
+        return None
+    return record_wake_ups(session, release_waiting_stages(session, artifact_key))
