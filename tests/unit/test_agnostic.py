@@ -1,4 +1,4 @@
-"""The clothing-agnostic person equals the published one, and refuses a pose it is not defined for."""
+"""The clothing-agnostic person equals the published one; a pose without shoulders or hips is refused."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_equals_the_published_image_agnostic(person):
 
 @pytest.fixture
 def standing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A person drawn by hand: arms hanging, facing the camera (the right side is on the left)."""
+    """A synthetic person: arms hanging, facing the camera (the right side is on the picture's left)."""
     body = np.zeros((25, 3), np.float32)
     for joint, (x, y) in {
         Body25.NOSE: (384, 150),
@@ -73,7 +73,7 @@ def standing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rgb, parse, body
 
 
-def test_the_garment_and_neck_go_and_the_hands_stay(standing):
+def test_garment_and_neck_are_removed_and_hands_are_kept(standing):
     _, parse, body = standing
     agnostic = parse_agnostic(parse, body)
     assert not np.isin(agnostic, (Part.UPPER_CLOTHES, Part.NECK)).any()
@@ -83,11 +83,11 @@ def test_the_garment_and_neck_go_and_the_hands_stay(standing):
         np.testing.assert_array_equal(agnostic == kept, parse == kept)
 
 
-def test_the_head_and_the_lower_body_keep_their_pixels(standing):
+def test_head_and_lower_body_keep_their_pixels(standing):
     rgb, parse, body = standing
     agnostic = image_agnostic(rgb, parse, body)
-    kept = np.isin(parse, (Part.FACE, Part.PANTS))
-    np.testing.assert_array_equal(agnostic[kept], rgb[kept])
+    unchanged = np.isin(parse, (Part.FACE, Part.PANTS))
+    np.testing.assert_array_equal(agnostic[unchanged], rgb[unchanged])
     assert (agnostic[parse == Part.UPPER_CLOTHES] == 128).all()
 
 
@@ -99,28 +99,28 @@ def test_the_inputs_are_not_changed(standing):
         np.testing.assert_array_equal(array, copy)
 
 
-def test_a_missing_elbow_bridges_the_parse_and_leaves_the_photograph(standing):
+def test_a_missing_elbow_is_bridged_in_the_parse_but_not_in_the_photograph(standing):
     rgb, parse, body = standing
     body[Body25.R_ELBOW] = 0
-    # The parse's stroke goes on from the last joint that is there: shoulder to wrist.
+    # In the parse the stroke continues from the last known joint: shoulder to wrist.
     assert parse_agnostic(parse, body)[470, 245] == Part.BACKGROUND
-    # The photograph's strokes need both ends.
+    # In the photograph a stroke needs both of its joints.
     arm = np.s_[440:560, 150:200]
     np.testing.assert_array_equal(image_agnostic(rgb, parse, body)[arm], rgb[arm])
 
 
-def test_missing_arms_are_no_error(standing):
+def test_missing_arms_are_not_an_error(standing):
     rgb, parse, body = standing
     body[[Body25.R_ELBOW, Body25.R_WRIST, Body25.L_ELBOW, Body25.L_WRIST]] = 0
     assert parse_agnostic(parse, body)[735, 210] == Part.RIGHT_ARM
     assert (image_agnostic(rgb, parse, body)[400, 384] == 128).all()
 
 
-def test_a_missing_neck_lies_between_the_shoulders(standing):
+def test_a_missing_neck_is_put_between_the_shoulders(standing):
     rgb, parse, body = standing
-    whole = image_agnostic(rgb, parse, body)
+    expected = image_agnostic(rgb, parse, body)
     body[Body25.NECK] = 0
-    np.testing.assert_array_equal(image_agnostic(rgb, parse, body), whole)
+    np.testing.assert_array_equal(image_agnostic(rgb, parse, body), expected)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_missing_shoulder_or_hip_is_refused_by_name(standing, missing, named):
         image_agnostic(rgb, parse, body)
 
 
-def test_hips_on_one_point_are_refused(standing):
+def test_hips_at_the_same_point_are_refused(standing):
     rgb, parse, body = standing
     body[Body25.L_HIP] = body[Body25.R_HIP]
     with pytest.raises(PoseError, match="same point"):

@@ -1,4 +1,4 @@
-"""The trained parser's network: tiny and seeded, from safetensors; and how its maps become labels."""
+"""The trained parser: a tiny seeded network from safetensors, and how score maps become labels."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ MODEL = Path(trained.__file__).with_name("model")
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A network with the shipped layout, an eighth as wide, with seeded weights."""
+    """A network of the shipped layout with fewer channels and seeded random weights."""
     folder = tmp_path_factory.mktemp("parser")
     layout = yaml.safe_load((MODEL / "parser.yaml").read_text())
     layout["scales"] = {"n": [0.33, 0.0625, 1024]}
@@ -40,7 +40,7 @@ def tiny(tmp_path_factory):
     return folder / "tiny.safetensors"
 
 
-def test_scores_are_shares_of_every_class(tiny):
+def test_scores_are_confidences_of_every_class(tiny):
     network = ParserNetwork(tiny, tiny.with_suffix(".yaml"), size=96)
     image = np.random.default_rng(0).integers(0, 255, (1024, 768, 3), np.uint8)
     scores = network.scores(image)
@@ -53,11 +53,12 @@ def test_scores_are_shares_of_every_class(tiny):
 def test_a_mirrored_picture_has_mirrored_scores(tiny):
     network = ParserNetwork(tiny, tiny.with_suffix(".yaml"), size=96)
     image = np.random.default_rng(0).integers(0, 255, (1024, 768, 3), np.uint8)
-    there, back = network.scores(image), network.scores(np.ascontiguousarray(image[:, ::-1]))
-    assert np.abs(there - back[:, ::-1]).max() < 1e-4
+    scores = network.scores(image)
+    mirrored = network.scores(np.ascontiguousarray(image[:, ::-1]))
+    assert np.abs(scores - mirrored[:, ::-1]).max() < 1e-4
 
 
-def test_the_same_weights_in_half_precision_are_taken(tiny, tmp_path):
+def test_weights_in_half_precision_are_loaded_as_float32(tiny, tmp_path):
     network = build(tiny.with_suffix(".yaml"))
     half = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
@@ -68,12 +69,12 @@ def test_the_same_weights_in_half_precision_are_taken(tiny, tmp_path):
     assert all(parameter.dtype is torch.float32 for parameter in loaded.model.parameters())
 
 
-@pytest.mark.parametrize("harm", ["truncated", "other", "text"])
-def test_weights_that_are_not_right_are_refused(tiny, tmp_path, harm):
+@pytest.mark.parametrize("damage", ["truncated", "other", "text"])
+def test_invalid_weights_are_refused(tiny, tmp_path, damage):
     file = tmp_path / "parser.safetensors"
-    if harm == "truncated":
+    if damage == "truncated":
         file.write_bytes(tiny.read_bytes()[:-1000])
-    elif harm == "other":
+    elif damage == "other":
         save_file({"a": torch.zeros(3)}, file)
     else:
         file.write_text("no tensors")
@@ -87,11 +88,11 @@ def test_a_layout_of_other_classes_is_refused(tiny, tmp_path):
     (tmp_path / "parser.yaml").write_text(yaml.safe_dump(layout))
     with pytest.raises(WeightsMissingError, match="cat"):
         ParserNetwork(tiny, tmp_path / "parser.yaml")
-    with pytest.raises(WeightsMissingError, match="is not there"):
+    with pytest.raises(WeightsMissingError, match="is missing"):
         ParserNetwork(tiny, tmp_path / "none.yaml")
 
 
-def test_own_files_need_both_and_have_one_digest(tiny, tmp_path):
+def test_own_weights_need_a_layout_and_both_have_one_digest(tiny, tmp_path):
     assert files(tmp_path, tiny) == (tiny, tiny.with_suffix(".yaml"))
     first = digest(tiny)
     other = tmp_path / "own.safetensors"
@@ -104,16 +105,16 @@ def test_own_files_need_both_and_have_one_digest(tiny, tmp_path):
         files(tmp_path, tmp_path / "parser.pt")
 
 
-def test_a_checkpoint_is_brought_over(tiny, tmp_path):
+def test_a_checkpoint_is_converted(tiny, tmp_path):
     network = build(tiny.with_suffix(".yaml"))
     network.names = dict(enumerate(TITLES))
     torch.save({"model": network, "ema": None}, tmp_path / "best.pt")
 
-    made = convert(tmp_path / "best.pt", tmp_path / "parser.safetensors")
+    converted = convert(tmp_path / "best.pt", tmp_path / "parser.safetensors")
 
-    loaded = ParserNetwork(made, made.with_suffix(".yaml"), size=96)
+    loaded = ParserNetwork(converted, converted.with_suffix(".yaml"), size=96)
     assert loaded.model.yaml["nc"] == len(Class)
-    assert made.stat().st_size < 0.7 * (tmp_path / "best.pt").stat().st_size
+    assert converted.stat().st_size < 0.7 * (tmp_path / "best.pt").stat().st_size
 
 
 def test_a_checkpoint_of_other_classes_is_refused(tiny, tmp_path):
@@ -127,7 +128,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tiny, tmp_path):
         convert(tmp_path / "text.pt", tmp_path / "parser.safetensors")
 
 
-def test_the_course_of_a_training_is_read(tmp_path):
+def test_the_training_log_is_summarised(tmp_path):
     header = "epoch,metrics/mAP50(B),metrics/mAP50-95(B),metrics/mAP50(M),metrics/mAP50-95(M)"
     header += ",val/box_loss,val/seg_loss,val/cls_loss,val/dfl_loss"
     rows = [
@@ -145,8 +146,8 @@ def test_the_course_of_a_training_is_read(tmp_path):
     }
 
 
-class _Sees:
-    """Stands for a network that sees what it is told to, as a published parse has it."""
+class _FixedScores:
+    """Replaces the network by fixed score maps."""
 
     def __init__(self, scores):
         self._scores = scores
@@ -160,38 +161,40 @@ def _published(person):
 
     image = np.array(Image.open(VITON / "image" / f"{person}.jpg").convert("RGB"))
     truth = np.array(Image.open(VITON / "image-parse" / f"{person}.png"))
-    found = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())["people"][0]
+    annotation = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())["people"][0]
     pose = Pose(
         *(
-            np.array(found[f"{name}_keypoints_2d"], np.float32).reshape(-1, 3)
+            np.array(annotation[f"{name}_keypoints_2d"], np.float32).reshape(-1, 3)
             for name in ("pose", "hand_left", "hand_right")
         )
     )
     return image, truth, pose
 
 
-_SEEN_AS = {
+_CLASS_OF = {
     Part.HAIR: Class.HAIR, Part.FACE: Class.FACE, Part.NECK: Class.NECK, Part.UPPER_CLOTHES: Class.COAT,
     Part.PANTS: Class.SKIRT, Part.LEFT_ARM: Class.ARM, Part.RIGHT_ARM: Class.ARM,
 }  # fmt: skip
 
 
-def _seen(truth):
-    """Return the scores of a network that sees what the published parse has."""
+def _scores_of(truth):
+    """Return the scores of a network that agrees with a published parse."""
     scores = np.zeros((256, 192, len(Class)), np.float32)
     small = truth[2::4, 2::4]
-    for part, kind in _SEEN_AS.items():
+    for part, kind in _CLASS_OF.items():
         scores[..., kind][small == part] = 0.9
     return scores
 
 
 @needs_samples
-def test_the_network_names_and_the_pose_tells_sides():
+def test_the_network_gives_the_class_and_the_pose_the_side():
     image, truth, pose = _published("03615_00")
-    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(_seen(truth)))
+    labels = trained.parse(
+        image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _FixedScores(_scores_of(truth))
+    )
 
     assert not labels[truth == 0].any()
-    # What the network calls a coat and a skirt is one, whatever it looks like.
+    # The class is the network's (coat, skirt), whatever the colours are.
     for part, name in ((Part.UPPER_CLOTHES, Part.COAT), (Part.PANTS, Part.SKIRT), (Part.HAIR, Part.HAIR)):
         inside = truth == part
         assert (labels[inside] == name).mean() > 0.9, part
@@ -201,24 +204,26 @@ def test_the_network_names_and_the_pose_tells_sides():
 
 
 @needs_samples
-def test_a_neck_in_deep_shade_is_no_garment():
+def test_a_neck_in_deep_shade_is_not_labelled_as_garment():
     image, truth, pose = _published("03615_00")
     neck = truth == Part.NECK
     image[neck] = image[neck] // 3
-    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(_seen(truth)))
+    labels = trained.parse(
+        image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _FixedScores(_scores_of(truth))
+    )
     assert (labels[neck] == Part.NECK).mean() > 0.85
 
 
 @needs_samples
-def test_a_sleeve_of_lace_is_no_bag():
+def test_a_lace_sleeve_is_not_labelled_as_bag():
     image, truth, pose = _published("03615_00")
     y, x = np.mgrid[0:1024, 0:768]
     shoulder = pose.body[Body25.R_SHOULDER, :2]
     sleeve = (truth == Part.UPPER_CLOTHES) & (np.hypot(x - shoulder[0], y - shoulder[1]) < 60)
-    scores = _seen(truth)
+    scores = _scores_of(truth)
     scores[..., Class.COAT][sleeve[2::4, 2::4]] = 0.3
     scores[..., Class.BAG][sleeve[2::4, 2::4]] = 0.5
-    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))
+    labels = trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _FixedScores(scores))
     assert (labels[sleeve] != Part.BACKGROUND).mean() > 0.95
 
 
@@ -231,7 +236,7 @@ def _posed(nose=(50, 40), shoulders=((20, 70), (80, 70))):
     return pose
 
 
-def test_a_grey_photograph_gets_skins_colour_where_it_is_as_light_as_the_face():
+def test_a_grey_photograph_gets_skin_colour_where_it_is_as_light_as_the_face():
     grey = np.full((100, 100, 3), 20, np.uint8)
     grey[:60] = 170
     toned = tone.with_skin_tone(grey, _posed()).astype(int)
@@ -242,22 +247,22 @@ def test_a_grey_photograph_gets_skins_colour_where_it_is_as_light_as_the_face():
     assert np.abs(light - cv2.cvtColor(grey, cv2.COLOR_RGB2LAB)[..., 0]).max() < 4
 
 
-def test_a_photograph_in_colour_stays():
+def test_a_colour_photograph_is_unchanged():
     colour = np.full((100, 100, 3), 120, np.uint8)
     colour[:10] = (200, 40, 40)
     assert tone.with_skin_tone(colour, _posed()) is colour
 
 
 @needs_samples
-def test_nothing_worn_is_refused_by_name():
+def test_a_person_without_an_upper_garment_is_refused():
     image, truth, pose = _published("03615_00")
     scores = np.zeros((256, 192, len(Class)), np.float32)
     scores[..., Class.BAG] = 1
     with pytest.raises(ParsingError, match="No upper garment"):
-        trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _Sees(scores))
+        trained.parse(image, pose, np.where(truth > 0, 255, 0).astype(np.uint8), _FixedScores(scores))
 
 
-def test_own_weights_are_told_apart_by_what_they_hold(tiny, tmp_path, monkeypatch):
+def test_own_weights_are_identified_by_their_content(tiny, tmp_path, monkeypatch):
     own = tmp_path / "own.safetensors"
     own.write_bytes(tiny.read_bytes())
     own.with_suffix(".yaml").write_bytes(tiny.with_suffix(".yaml").read_bytes())
@@ -274,7 +279,7 @@ def test_own_weights_are_told_apart_by_what_they_hold(tiny, tmp_path, monkeypatc
     assert first["weights"] != second["weights"]
 
 
-def test_the_fallback_needs_no_network(monkeypatch):
+def test_the_landmark_parser_needs_no_network(monkeypatch):
     monkeypatch.setenv("TRYON_PARSER", "landmark")
     settings.cache_clear()
     try:

@@ -1,4 +1,4 @@
-"""Hands before the clothes are given back to the arms, on drawn labels and a drawn hand."""
+"""Hands in front of the clothes are labelled as arms, on synthetic labels and a synthetic hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SKIN, CLOTH = (214, 170, 148), (40, 60, 150)
 
 
 def hand(x: float, y: float) -> np.ndarray:
-    """Return joints (21, 3) of a hand 100 pixels long, its wrist at a point, that reaches up."""
+    """Return the joints (21, 3) of a hand 100 pixels long that points up, with its wrist at (x, y)."""
     joints = np.ones((21, 3), np.float32)
     joints[0, :2] = (x, y)
     for finger in range(5):
@@ -26,7 +26,7 @@ def pose(left_hand: np.ndarray) -> Pose:
 
 
 def scene(colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, Pose]:
-    """A face above, a hand of a colour before a shirt, all of the hand labelled as the shirt."""
+    """A face, and below it a hand in front of a shirt; the hand is labelled as the shirt."""
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     labels[100:200, 340:420], labels[300:800, 250:520] = Part.FACE, Part.UPPER_CLOTHES
     joints = hand(384, 600)
@@ -36,35 +36,35 @@ def scene(colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, Pose]:
     return labels, image, pose(joints)
 
 
-def test_a_hand_of_the_faces_colour_becomes_its_arm() -> None:
+def test_a_hand_with_the_faces_colour_is_labelled_as_its_arm() -> None:
     labels, image, person = scene(SKIN)
     image[530:540, 380:390] = (200, 20, 40)  # a painted nail
-    found = with_hands(labels, image, person)
-    where = hand_area(person.left_hand, labels.shape)
-    assert (found[where] == Part.LEFT_ARM).all()
-    assert np.array_equal(found[~where], labels[~where])
+    relabelled = with_hands(labels, image, person)
+    area = hand_area(person.left_hand, labels.shape)
+    assert (relabelled[area] == Part.LEFT_ARM).all()
+    assert np.array_equal(relabelled[~area], labels[~area])
 
 
 @pytest.mark.parametrize("colour", [CLOTH, (20, 20, 20)], ids=["inside a sleeve", "gloved"])
-def test_what_looks_like_no_skin_stays_as_it_is(colour: tuple[int, int, int]) -> None:
+def test_a_hand_with_another_colour_keeps_its_labels(colour: tuple[int, int, int]) -> None:
     labels, image, person = scene(colour)
     assert np.array_equal(with_hands(labels, image, person), labels)
 
 
-def test_trousers_over_a_hand_stay_trousers() -> None:
+def test_trousers_over_a_hand_keep_their_label() -> None:
     labels, image, person = scene(SKIN)
     labels[labels == Part.UPPER_CLOTHES] = Part.PANTS
     assert np.array_equal(with_hands(labels, image, person), labels)
 
 
-def test_a_hand_without_one_joint_is_nowhere() -> None:
+def test_the_area_of_a_hand_with_a_missing_joint_is_empty() -> None:
     joints = hand(384, 600)
     assert hand_area(joints, (HEIGHT, WIDTH)).sum() > 2000
     joints[7] = 0
     assert not hand_area(joints, (HEIGHT, WIDTH)).any()
 
 
-def test_without_a_face_to_compare_nothing_changes() -> None:
+def test_without_a_face_the_labels_are_unchanged() -> None:
     labels, image, person = scene(SKIN)
     labels[labels == Part.FACE] = Part.BACKGROUND
     assert np.array_equal(with_hands(labels, image, person), labels)

@@ -1,4 +1,4 @@
-"""The parser without trained weights: against published parses, and on a person drawn by hand."""
+"""The parser without trained weights: against published parses, and on a synthetic person."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ needs_samples = pytest.mark.skipif(
     reason="the VITON-HD samples (CC BY-NC, not part of this project) are not beside the repository",
 )
 
-# Labels of a group, and the least intersection over union on the four people, in their order.
+# The labels of each group, and the least intersection over union on each of the four people.
 FLOORS = {
     "upper": ((5, 6, 7), (0.96, 0.94, 0.94, 0.94)),
     "lower": ((9, 12), (0.96, 0.94, 0.95, 0.87)),
@@ -38,10 +38,10 @@ FLOORS = {
 def test_agrees_with_the_published_parse(index, person):
     rgb = np.array(Image.open(SAMPLES / "image" / f"{person}.jpg").convert("RGB"))
     truth = np.array(Image.open(SAMPLES / "image-parse" / f"{person}.png"))
-    found = json.loads((SAMPLES / "openpose-json" / f"{person}_keypoints.json").read_text())["people"][0]
+    annotation = json.loads((SAMPLES / "openpose-json" / f"{person}_keypoints.json").read_text())["people"][0]
     pose = Pose(
         *(
-            np.array(found[f"{name}_keypoints_2d"], np.float32).reshape(-1, 3)
+            np.array(annotation[f"{name}_keypoints_2d"], np.float32).reshape(-1, 3)
             for name in ("pose", "hand_left", "hand_right")
         )
     )
@@ -50,8 +50,8 @@ def test_agrees_with_the_published_parse(index, person):
 
     measured = {}
     for name, (group, _) in FLOORS.items():
-        mine, published = np.isin(labels, group), np.isin(truth, group)
-        measured[name] = float((mine & published).sum() / (mine | published).sum())
+        parsed, published = np.isin(labels, group), np.isin(truth, group)
+        measured[name] = float((parsed & published).sum() / (parsed | published).sum())
     too_low = {name: value for name, value in measured.items() if value < FLOORS[name][1][index]}
     assert not too_low
     if person == "08909_00":
@@ -83,8 +83,8 @@ JOINTS = {
 }
 
 
-def drawn(sleeve: float = 0.5) -> tuple[np.ndarray, Pose, np.ndarray]:
-    """Return picture, pose and mask of a drawn person sleeved as far as `sleeve`, 0..2 along the arms."""
+def synthetic(sleeve: float = 0.5) -> tuple[np.ndarray, Pose, np.ndarray]:
+    """Return picture, pose and mask of a synthetic person with sleeves up to `sleeve`, 0..2 along an arm."""
     picture = np.full((1024, 768, 3), WALL, np.uint8)
     body = np.zeros((25, 3), np.float32)
     for joint, place in JOINTS.items():
@@ -110,8 +110,8 @@ def drawn(sleeve: float = 0.5) -> tuple[np.ndarray, Pose, np.ndarray]:
     return np.clip(picture + grain, 0, 255).astype(np.uint8), Pose(body, NO_HAND, NO_HAND), mask
 
 
-def test_every_part_of_a_drawn_person_is_named():
-    labels = parse(*drawn())
+def test_every_part_of_a_synthetic_person_is_labelled():
+    labels = parse(*synthetic())
     for place, part in {
         (384, 35): Part.HAIR,
         (384, 170): Part.FACE,
@@ -120,33 +120,33 @@ def test_every_part_of_a_drawn_person_is_named():
         (250, 380): Part.UPPER_CLOTHES,
         (384, 730): Part.PANTS,
         (310, 950): Part.PANTS,
-        # The person faces the camera: their right is the picture's left.
+        # The person faces the camera: the person's right is the picture's left.
         (210, 640): Part.RIGHT_ARM,
         (558, 640): Part.LEFT_ARM,
     }.items():
         assert labels[place[1], place[0]] == part, place
 
 
-def test_long_sleeves_are_garment_and_hands_stay_arms():
-    labels = parse(*drawn(sleeve=1.9))
+def test_long_sleeves_are_labelled_as_garment_and_hands_as_arms():
+    labels = parse(*synthetic(sleeve=1.9))
     assert labels[640, 210] == labels[640, 558] == Part.UPPER_CLOTHES
     assert labels[780, 197] == Part.RIGHT_ARM
     assert labels[780, 571] == Part.LEFT_ARM
 
 
-def test_labels_stay_within_the_person_and_the_list():
-    picture, pose, mask = drawn()
+def test_labels_are_within_the_person_and_valid():
+    picture, pose, mask = synthetic()
     labels = parse(picture, pose, mask)
     assert labels.dtype == np.uint8
     assert labels.shape == (1024, 768)
     assert labels.max() <= max(Part)
     assert not labels[mask < 128].any()
-    # What is not near any part of the body may be left out, but little is.
+    # Pixels far from every part of the body may be background, but only few.
     assert (labels[mask >= 128] > 0).mean() > 0.99
 
 
 def test_the_same_picture_gives_the_same_labels():
-    np.testing.assert_array_equal(parse(*drawn()), parse(*drawn()))
+    np.testing.assert_array_equal(parse(*synthetic()), parse(*synthetic()))
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_the_same_picture_gives_the_same_labels():
         [Body25.R_EAR, Body25.L_EAR, Body25.R_EYE],
     ],
 )
-def test_joints_that_are_not_seen_are_done_without(missing):
-    picture, pose, mask = drawn()
+def test_missing_joints_do_not_change_the_main_parts(missing):
+    picture, pose, mask = synthetic()
     pose.body[missing] = 0
     labels = parse(picture, pose, mask)
     assert labels[500, 384] == Part.UPPER_CLOTHES
@@ -168,27 +168,27 @@ def test_joints_that_are_not_seen_are_done_without(missing):
 
 
 def test_a_missing_shoulder_is_refused():
-    picture, pose, mask = drawn()
+    picture, pose, mask = synthetic()
     pose.body[Body25.L_SHOULDER] = 0
     with pytest.raises(ParsingError, match="shoulders"):
         parse(picture, pose, mask)
 
 
 def test_an_empty_mask_is_refused():
-    picture, pose, mask = drawn()
+    picture, pose, mask = synthetic()
     with pytest.raises(ParsingError, match="mask is empty"):
         parse(picture, pose, np.zeros_like(mask))
 
 
 def test_a_mask_without_the_head_is_refused():
-    picture, pose, mask = drawn()
+    picture, pose, mask = synthetic()
     mask[:300] = 0
     with pytest.raises(ParsingError, match="face"):
         parse(picture, pose, mask)
 
 
 def test_a_mask_without_the_torso_is_refused():
-    picture, pose, mask = drawn()
+    picture, pose, mask = synthetic()
     mask[300:] = 0
     with pytest.raises(ParsingError, match="No upper garment"):
         parse(picture, pose, mask)

@@ -1,4 +1,4 @@
-"""What is pasted back changes the photograph where the region says, and nowhere else."""
+"""Compositing the result into the photograph changes pixels inside the region only."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def _region() -> np.ndarray:
     return region
 
 
-def test_at_scale_one_the_region_is_the_result_and_the_rest_the_photograph() -> None:
+def test_at_scale_one_the_result_is_copied_inside_the_region_only() -> None:
     photo, result, region = _noise(HEIGHT, WIDTH, 0), _noise(HEIGHT, WIDTH, 1), _region()
     pasted = paste_back(photo, Frame.letterbox(WIDTH, HEIGHT), result, region)
     assert np.array_equal(pasted[region == 255], result[region == 255])
@@ -31,7 +31,7 @@ def test_pixels_outside_the_region_keep_their_value(height: int, width: int) -> 
     pasted = paste_back(photo, frame, _noise(HEIGHT, WIDTH, 3), region)
     y, x = np.mgrid[:height, :width]
     places = frame.points_to_canvas(np.stack([x + 0.5, y + 0.5], -1).astype(float))
-    # An interpolated alpha may reach as far as one pixel of the coarser grid beyond the region.
+    # An interpolated alpha may extend one pixel of the coarser grid beyond the region.
     reach = max(1.0, frame.scale) + 1
     outside = (
         (places[..., 0] < 300 - reach)
@@ -43,7 +43,7 @@ def test_pixels_outside_the_region_keep_their_value(height: int, width: int) -> 
     assert not np.array_equal(pasted[~outside], photo[~outside])
 
 
-def test_the_colour_lands_in_its_place_in_a_window_of_a_larger_photograph() -> None:
+def test_the_result_is_at_its_position_when_the_frame_is_a_window_of_the_photograph() -> None:
     photo = np.full((1200, 1600, 3), 40, np.uint8)
     result = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     frame = Frame.around(500, 300, 800, 700, 1600, 1200)
@@ -63,7 +63,7 @@ def test_an_empty_region_changes_nothing() -> None:
     )
 
 
-def test_a_canvas_larger_than_the_photograph_is_shrunk_by_area() -> None:
+def test_a_canvas_larger_than_the_photograph_is_downsampled_by_area() -> None:
     result, photo = _noise(HEIGHT, WIDTH, 6), np.zeros((256, 192, 3), np.uint8)
     everything = np.full((HEIGHT, WIDTH), 255, np.uint8)
     pasted = paste_back(photo, Frame.letterbox(192, 256), result, everything)

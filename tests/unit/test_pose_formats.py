@@ -1,4 +1,4 @@
-"""Joint tables, OpenPose's JSON there and back, and the drawing that OpenPose makes of a pose."""
+"""Joint tables, OpenPose's JSON written and read, and OpenPose's rendering of a pose."""
 
 import json
 
@@ -34,7 +34,7 @@ def some_pose() -> Pose:
 
 
 def standing() -> np.ndarray:
-    """MediaPipe landmarks of a person who stands upright, all of them seen."""
+    """MediaPipe landmarks of a person who stands upright, all with high confidence."""
     landmarks = np.zeros((33, 4), np.float32)
     landmarks[:, 3] = 0.9
     places = {
@@ -94,7 +94,7 @@ def test_the_same_joint_has_the_same_definition_in_every_table() -> None:
             assert definition == known[name]
 
 
-def test_a_joint_is_as_sure_as_the_least_sure_of_its_landmarks_and_missing_without_one() -> None:
+def test_a_joint_has_the_lowest_confidence_of_its_landmarks_and_is_missing_when_one_is() -> None:
     points, confidence = standing()[:, :2], np.full(33, 0.9)
     confidence[Landmark.L_SHOULDER] = 0.4
     assert joints(BODY25, points, confidence)[Body25.NECK].tolist() == pytest.approx([385, 340, 0.4])
@@ -105,7 +105,7 @@ def test_a_joint_is_as_sure_as_the_least_sure_of_its_landmarks_and_missing_witho
     assert found[Body25.R_SHOULDER].any()
 
 
-def test_coco_keeps_what_is_seen_where_mediapipe_has_it() -> None:
+def test_coco_joints_keep_the_positions_of_confident_landmarks() -> None:
     landmarks = standing()
     landmarks[Landmark.L_WRIST, 3] = 0.2
     found = to_coco17(landmarks)
@@ -116,7 +116,7 @@ def test_coco_keeps_what_is_seen_where_mediapipe_has_it() -> None:
         assert not found[names.index(name)].any(), name
 
 
-def test_mpii_continues_the_face_to_chin_and_crown() -> None:
+def test_mpii_extrapolates_the_face_to_chin_and_crown() -> None:
     found = dict(zip((name for name, _ in MPII16), to_mpii16(standing()), strict=True))
     assert found["pelvis"].tolist() == pytest.approx([385, 700, 0.9])
     assert found["thorax"].tolist() == pytest.approx([385, 340, 0.9])
@@ -125,7 +125,7 @@ def test_mpii_continues_the_face_to_chin_and_crown() -> None:
     assert found["upper_neck"].tolist() == pytest.approx([384, 225, 0.9], abs=0.01)
 
 
-def test_openpose_json_comes_back_exactly() -> None:
+def test_openpose_json_round_trip_is_exact() -> None:
     pose = some_pose()
     document = json.loads(json.dumps(to_openpose_json(pose)))
     assert document["version"] == 1.3
@@ -137,7 +137,7 @@ def test_openpose_json_comes_back_exactly() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_pose_file_may_lack_hands() -> None:
+def test_hands_are_optional_in_a_pose_file() -> None:
     back = from_openpose_json({"people": [{"pose_keypoints_2d": [1.0] * 75}]})
     assert not back.left_hand.any()
 
@@ -145,7 +145,7 @@ def test_a_pose_file_may_lack_hands() -> None:
 @pytest.mark.parametrize(
     "document",
     [{}, {"people": []}, {"people": [{"pose_keypoints_2d": [1.0] * 54}]}, {"people": [{}]}],
-    ids=["empty", "nobody", "coco-18", "no joints"],
+    ids=["empty", "no person", "coco-18", "no joints"],
 )
 def test_refuses_a_pose_file_without_body25(document: dict) -> None:
     with pytest.raises(PoseError, match="The pose file"):
@@ -173,12 +173,12 @@ def test_landmarks_become_body25() -> None:
     ("below", "shown"),
     [(-30, 994), (-1, 1023), (1, 1023), (20, 1004), (76, KNEE_LIMIT * 1024), (101, KNEE_LIMIT * 1024)],
 )
-def test_a_knee_below_the_picture_is_where_the_thigh_leaves_it(below: float, shown: float) -> None:
+def test_a_knee_below_the_picture_is_moved_to_where_the_thigh_leaves_it(below: float, shown: float) -> None:
     landmarks = standing()
     landmarks[Landmark.L_KNEE, :2] = (500, 1024 + below)
     knee = to_body25(landmarks, EVERYWHERE)[Body25.L_KNEE]
     assert knee[1] == pytest.approx(shown)
-    # Still on the thigh.
+    # It is still on the thigh.
     assert (knee[0] - 450) / (knee[1] - 700) == pytest.approx(50 / (324 + below), rel=1e-4)
     assert knee[2] == pytest.approx(0.9)
 
@@ -189,7 +189,7 @@ def test_a_knee_far_below_the_picture_is_missing() -> None:
     assert not to_body25(landmarks, EVERYWHERE)[Body25.L_KNEE].any()
 
 
-def test_joints_that_are_not_seen_are_missing_and_hips_are_guessed() -> None:
+def test_joints_without_confidence_are_missing_and_hips_are_guessed() -> None:
     landmarks = standing()
     landmarks[Landmark.L_ELBOW, 3] = 0.05
     landmarks[Landmark.R_WRIST, :2] = (-30, 740)
@@ -203,19 +203,19 @@ def test_joints_that_are_not_seen_are_missing_and_hips_are_guessed() -> None:
     assert body[Body25.L_HIP].tolist() == pytest.approx([450, 1200, 0.1])
 
 
-def test_an_elbow_that_the_body_hides_is_kept_unsure() -> None:
+def test_an_elbow_hidden_by_the_body_is_kept_with_low_confidence() -> None:
     landmarks = standing()
     landmarks[[Landmark.L_ELBOW, Landmark.L_WRIST], 3] = 0.2
     body = to_body25(landmarks, EVERYWHERE)
     assert body[Body25.L_ELBOW].tolist() == pytest.approx([560, 540, GUESSED_CONFIDENCE])
     assert not body[Body25.L_WRIST].any()
-    # Beside the body it would be seen, and no upper arm is longer than the torso.
+    # Beside the body it would be visible, and no upper arm is longer than the torso.
     assert not to_body25(landmarks, 0 * EVERYWHERE)[Body25.L_ELBOW].any()
     landmarks[Landmark.L_ELBOW, :2] = (560, 720)
     assert not to_body25(landmarks, EVERYWHERE)[Body25.L_ELBOW].any()
 
 
-def test_a_mirrored_person_mirrors_twice_to_itself() -> None:
+def test_mirroring_twice_is_the_identity() -> None:
     assert [MIRROR[index] for index in MIRROR] == list(range(33))
     assert MIRROR[Landmark.L_WRIST] == Landmark.R_WRIST
     assert MIRROR[Landmark.L_EAR] == Landmark.R_EAR
@@ -223,7 +223,7 @@ def test_a_mirrored_person_mirrors_twice_to_itself() -> None:
 
 @needs_samples
 @pytest.mark.parametrize("person", PEOPLE)
-def test_draws_what_openpose_draws(person: str) -> None:
+def test_renders_the_same_picture_as_openpose(person: str) -> None:
     document = json.loads((VITON / "openpose-json" / f"{person}_keypoints.json").read_text())
     expected = np.array(Image.open(VITON / "openpose-img" / f"{person}_rendered.png").convert("RGB"))
     difference = np.abs(render(from_openpose_json(document)).astype(int) - expected)
@@ -231,16 +231,16 @@ def test_draws_what_openpose_draws(person: str) -> None:
     assert (difference > 2).mean() < 1e-4
 
 
-def test_draws_nothing_for_nobody_and_only_joints_that_are_seen() -> None:
-    nobody = Pose(np.zeros((25, 3), np.float32), np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32))
-    assert not render(nobody).any()
-    nobody.body[Body25.L_WRIST] = (300, 400, 0.9)
-    picture = render(nobody)
+def test_renders_only_detected_joints() -> None:
+    empty = Pose(np.zeros((25, 3), np.float32), np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32))
+    assert not render(empty).any()
+    empty.body[Body25.L_WRIST] = (300, 400, 0.9)
+    picture = render(empty)
     assert picture[400, 300].tolist() == [0, 153, 0]
     assert not picture[400, 320].any()
 
 
-def test_draws_over_the_edge_of_the_canvas() -> None:
+def test_joints_outside_the_canvas_can_be_rendered() -> None:
     pose = some_pose()
     pose.body[:, :2] = pose.body[:, :2] * 3 - 700
     assert render(pose).shape == (1024, 768, 3)

@@ -16,26 +16,26 @@ AREA = np.array(
 )
 
 
-def test_the_largest_region_has_the_most_pixels_and_an_empty_area_none():
+def test_the_largest_region_has_the_most_pixels_and_is_empty_for_an_empty_area():
     assert largest_region(AREA).sum() == 5
     assert largest_region(AREA)[1, 3]
     assert not largest_region(np.zeros((4, 4), bool)).any()
 
 
-def test_corners_connect_only_where_asked():
+def test_corners_connect_only_with_diagonal():
     assert without_small_regions(AREA, 4).sum() == 9
     assert without_small_regions(AREA, 4, diagonal=False).sum() == 5
 
 
-def test_small_regions_are_those_with_fewer_pixels_than_asked():
+def test_regions_with_fewer_than_min_pixels_are_removed():
     assert without_small_regions(AREA, 5).sum() == 5
     assert not without_small_regions(AREA, 6).any()
 
 
-def test_only_regions_that_share_a_pixel_with_a_seed_are_kept():
+def test_only_regions_that_share_a_pixel_with_a_seed_are_returned():
     seeds = np.zeros(AREA.shape, bool)
     seeds[0, 0] = seeds[0, 4] = True
-    kept = regions_that_touch(AREA, seeds)
-    assert kept.sum() == 4
-    assert kept[2, 1]
-    assert not kept[4, 0]
+    touched = regions_that_touch(AREA, seeds)
+    assert touched.sum() == 4
+    assert touched[2, 1]
+    assert not touched[4, 0]

@@ -1,4 +1,4 @@
-"""The clothing-agnostic person: photograph and parse with the upper garment and arms painted out."""
+"""The clothing-agnostic person: photograph and parse with the upper garment and arms masked out."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from config.errors import PoseError
+from worker.images.arrays import Canvas, Floats, Labels, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25, Part
 
@@ -22,12 +23,12 @@ _LOWER = (
 _GRAY = (128, 128, 128)
 
 _R_PARSE = 10
-"""Unit of length in the parse, pixels at 768×1024: every stroke is a multiple of it."""
+"""Unit of length in the parse, pixels at 768×1024: every drawn width and radius is a multiple of it."""
 
 _R_IMAGE = 20
 """Unit of length in the photograph, pixels at 768×1024."""
 
-# An arm's strokes set out at the other shoulder: the shoulder line belongs to what a sleeve may cover.
+# An arm's strokes start at the other shoulder: a sleeve may cover the line between the shoulders.
 _ARM_STROKES = (
     (Part.LEFT_ARM, (Body25.R_SHOULDER, Body25.L_SHOULDER, Body25.L_ELBOW, Body25.L_WRIST)),
     (Part.RIGHT_ARM, (Body25.L_SHOULDER, Body25.R_SHOULDER, Body25.R_ELBOW, Body25.R_WRIST)),
@@ -36,11 +37,11 @@ _ARM_STROKES = (
 _NEEDED = (Body25.R_SHOULDER, Body25.L_SHOULDER, Body25.R_HIP, Body25.L_HIP)
 
 
-def parse_agnostic(parse: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Return the parse without the upper garment, the neck and the arms where a sleeve may lie.
+def parse_agnostic(parse: Labels, body: Floats) -> Labels:
+    """Return the parse without the upper garment, the neck and the part of the arms that a sleeve may cover.
 
-    As VITON-HD defines it (Choi et al. 2021, arXiv 2103.16874, section 3.1), pixel for pixel: PIL
-    truncates coordinates and does not smooth edges, and all sizes are fixed pixels of the canvas.
+    Equal to VITON-HD's definition (Choi et al. 2021, arXiv 2103.16874, section 3.1) in every pixel: PIL
+    truncates coordinates and does not antialias, and all sizes are fixed in canvas pixels.
 
     Args:
         parse: uint8 (1024, 768), CIHP labels.
@@ -57,23 +58,23 @@ def parse_agnostic(parse: np.ndarray, body: np.ndarray) -> np.ndarray:
     for label, chain in _ARM_STROKES:
         strokes = Image.new("L", (WIDTH, HEIGHT), 0)
         draw = ImageDraw.Draw(strokes)
-        last = chain[0]
+        previous = chain[0]
         for joint in chain[1:]:
-            if not (_seen(joints, last) and _seen(joints, joint)):
+            if not (_seen(joints, previous) and _seen(joints, joint)):
                 continue
-            draw.line([_point(joints, last), _point(joints, joint)], 255, width=10 * _R_PARSE)
+            draw.line([_point(joints, previous), _point(joints, joint)], 255, width=10 * _R_PARSE)
             radius = (4 if joint == chain[-1] else 15) * _R_PARSE
             _ellipse(draw, joints[joint], radius, radius, 255)
-            last = joint
+            previous = joint
         agnostic[(np.asarray(strokes) > 0) & (parse == label)] = Part.BACKGROUND
     agnostic[np.isin(parse, (*_UPPER, Part.NECK))] = Part.BACKGROUND
     return agnostic
 
 
-def image_agnostic(rgb: np.ndarray, parse: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Return the photograph with torso, arms and neck painted gray, the head and lower body kept.
+def image_agnostic(rgb: Canvas, parse: Labels, body: Floats) -> Canvas:
+    """Return the photograph with torso, arms and neck filled with gray; head and lower body are unchanged.
 
-    As VITON-HD defines it, pixel for pixel (see `parse_agnostic`).
+    Equal to VITON-HD's definition in every pixel (see `parse_agnostic`).
 
     Args:
         rgb: uint8 (1024, 768, 3), the person on the canvas.
@@ -88,8 +89,8 @@ def image_agnostic(rgb: np.ndarray, parse: np.ndarray, body: np.ndarray) -> np.n
     """
     joints = _with_hips_as_wide_as_shoulders(checked_joints(body))
     r = _R_IMAGE
-    painted = Image.fromarray(rgb)
-    draw = ImageDraw.Draw(painted)
+    masked = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(masked)
 
     def line(start: int, end: int, width: int) -> None:
         draw.line([_point(joints, start), _point(joints, end)], _GRAY, width=width)
@@ -113,16 +114,16 @@ def image_agnostic(rgb: np.ndarray, parse: np.ndarray, body: np.ndarray) -> np.n
     x, y = joints[Body25.NECK]
     draw.rectangle((x - 7 * r, y - 7 * r, x + 7 * r, y + 7 * r), _GRAY, _GRAY)
 
-    agnostic = np.array(painted)
-    kept = np.isin(parse, (*_HEAD, *_LOWER))
-    agnostic[kept] = rgb[kept]
+    agnostic = np.array(masked)
+    unchanged = np.isin(parse, (*_HEAD, *_LOWER))
+    agnostic[unchanged] = rgb[unchanged]
     return agnostic
 
 
-def checked_joints(body: np.ndarray) -> np.ndarray:
-    """Return the joints' places, float64 (25, 2), with a neck, from Body25 joints, (25, 2 or more).
+def checked_joints(body: Floats) -> Points:
+    """Return the joints' positions, float64 (25, 2), with the neck added, from Body25 joints (25, 2 or more).
 
-    Raises PoseError when a shoulder or a hip is missing, or the hips fall on one point.
+    Raises PoseError when a shoulder or a hip is missing, or both hips are at the same point.
     """
     joints = np.array(body[:, :2], np.float64)
     missing = [_name(joint) for joint in _NEEDED if not _seen(joints, joint)]
@@ -133,7 +134,7 @@ def checked_joints(body: np.ndarray) -> np.ndarray:
         )
     if np.array_equal(joints[Body25.R_HIP], joints[Body25.L_HIP]):
         raise PoseError(
-            "The person's right hip and left hip fall on the same point; use a photograph that shows "
+            "The person's right hip and left hip are at the same point; use a photograph that shows "
             "the person facing the camera."
         )
     if not _seen(joints, Body25.NECK):
@@ -142,28 +143,28 @@ def checked_joints(body: np.ndarray) -> np.ndarray:
     return joints
 
 
-def _with_hips_as_wide_as_shoulders(joints: np.ndarray) -> np.ndarray:
-    """Return the joints with the hips moved along their line until they are as far apart as the shoulders."""
+def _with_hips_as_wide_as_shoulders(joints: Points) -> Points:
+    """Return the joints with the hips moved along their line until their distance is the shoulders'."""
     shoulders = np.linalg.norm(joints[Body25.L_SHOULDER] - joints[Body25.R_SHOULDER])
     hips = np.linalg.norm(joints[Body25.L_HIP] - joints[Body25.R_HIP])
     middle = (joints[Body25.R_HIP] + joints[Body25.L_HIP]) / 2
     widened = joints.copy()
     for hip in (Body25.R_HIP, Body25.L_HIP):
-        # This order of division and multiplication is the published one: it decides the last bit.
+        # The published order of division and multiplication: another order changes the last bit.
         widened[hip] = middle + (joints[hip] - middle) / hips * shoulders
     return widened
 
 
-def _seen(joints: np.ndarray, joint: int) -> bool:
+def _seen(joints: Points, joint: int) -> bool:
     return bool(joints[joint].any())
 
 
-def _point(joints: np.ndarray, joint: int) -> tuple[float, float]:
+def _point(joints: Points, joint: int) -> tuple[float, float]:
     return float(joints[joint, 0]), float(joints[joint, 1])
 
 
 def _ellipse(
-    draw: ImageDraw.ImageDraw, centre: np.ndarray, rx: int, ry: int, colour: int | tuple[int, int, int]
+    draw: ImageDraw.ImageDraw, centre: Points, rx: int, ry: int, colour: int | tuple[int, int, int]
 ) -> None:
     x, y = centre
     draw.ellipse((x - rx, y - ry, x + rx, y + ry), colour, colour)

@@ -1,4 +1,4 @@
-"""Types of the arrays that modules pass to each other. They say what an array holds, not its exact size."""
+"""Types of the arrays that modules pass to each other: they name the content, not the exact size."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Canvas = NDArray[np.uint8]
 """An RGB picture of the canvas, (1024, 768, 3)."""
 
 Mask = NDArray[np.uint8]
-"""A mask, (h, w): 128 and more is inside. Soft masks use the values between."""
+"""A mask, (h, w): 128 and more is inside. In an alpha mask the value is the coverage, 255 is full."""
 
 Labels = NDArray[np.uint8]
 """One label per pixel, (h, w)."""

@@ -1,30 +1,22 @@
-"""The door for pictures: bytes of any accepted file to RGB pixels, and pixels to a result file."""
+"""Decodes the bytes of an accepted image file to RGB pixels, and encodes pixels as a result file."""
 
 import io
+import logging
 import warnings
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from config.errors import ImageLoadError, InputValidationError
 from config.settings import settings
+from worker.images import arrays
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-"""What is accepted, by content and never by name; of an animation the first picture is taken."""
+"""Accepted formats, recognised by content and not by file name; of an animation the first frame is read."""
 
 _CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> what turns the picture upright."""
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -38,23 +30,33 @@ def decode(
     min_side: int,
     max_aspect: float,
     background: int = 255,
-) -> np.ndarray:
-    """Return an image file as sRGB pixels, uint8 (h, w, 3), upright.
+) -> arrays.Image:
+    """Return an image file as sRGB pixels, uint8 (h, w, 3), turned upright by its EXIF orientation.
 
-    Colour profiles are followed, 16 bits scaled to 8, transparency laid over a grey of `background`.
+    Colour profiles are applied, 16 bits are scaled to 8, transparent pixels are composited on a grey.
     The limits are checked on the file's header, before any pixel is decoded.
 
-    Raises ImageLoadError when the object is empty, too large, truncated or no image, and
-    InputValidationError when the image is too small or too long; `name` is the input that they name.
+    Args:
+        data: the bytes of the file.
+        name: the input's name, used in errors.
+        max_bytes: most bytes of the file.
+        max_pixels: most pixels of the picture.
+        min_side: least pixels of the shorter side.
+        max_aspect: largest ratio of the longer to the shorter side.
+        background: the grey behind transparent pixels, 0..255.
+
+    Raises:
+        ImageLoadError: the data is empty, too large, truncated or not an image.
+        InputValidationError: the picture is too small or its sides are too different.
     """
     if not data:
         raise ImageLoadError(f"{name} is empty. Upload the image again.", input=name)
     if len(data) > max_bytes:
         raise ImageLoadError(
-            f"{name} has {len(data)} bytes; at most {max_bytes} are accepted. Give a smaller file.",
+            f"{name} has {len(data)} bytes; at most {max_bytes} are accepted. Use a smaller file.",
             input=name,
         )
-    # Pillow warns of large pictures and odd metadata; the limits here are the ones that count.
+    # Pillow warns about large pictures and unusual metadata; the limits are checked here instead.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _open(data, name)
@@ -62,8 +64,8 @@ def decode(
         return _pixels(image, name, background)
 
 
-def decode_input(data: bytes, *, name: str, background: int = 255) -> np.ndarray:
-    """Return an input image, RGB uint8 (h, w, 3), under the limits that the settings give; see `decode`."""
+def decode_input(data: bytes, *, name: str, background: int = 255) -> arrays.Image:
+    """Return an input image, RGB uint8 (h, w, 3), within the limits of the settings; see `decode`."""
     limits = settings()
     return decode(
         data,
@@ -76,10 +78,10 @@ def decode_input(data: bytes, *, name: str, background: int = 255) -> np.ndarray
     )
 
 
-def encode(image: np.ndarray, output_format: str) -> tuple[bytes, str]:
+def encode(image: arrays.Image, output_format: str) -> tuple[bytes, str]:
     """Return RGB pixels, uint8 (h, w, 3), as a file of the format (png, jpeg or webp), and its MIME type.
 
-    JPEG keeps the full colour resolution (4:4:4, quality 95), WebP quality 95, PNG every pixel. Raises
+    PNG is lossless; JPEG has quality 95 without chroma subsampling (4:4:4), WebP has quality 95. Raises
     InputValidationError for another format.
     """
     if output_format not in _CONTENT_TYPES:
@@ -102,13 +104,13 @@ def _open(data: bytes, name: str) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageLoadError(
-            f"{name} has too many pixels: {error}. Give a smaller picture.", input=name
+            f"{name} has too many pixels: {error}. Use a smaller picture.", input=name
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # a damaged header can make a format's reader raise nearly anything
         raise ImageLoadError(
-            f"{name} cannot be read as an image. Give a whole file of one of: {', '.join(FORMATS)}.",
+            f"{name} cannot be read as an image. Use an undamaged file of one of: {', '.join(FORMATS)}.",
             input=name,
         ) from error
 
@@ -117,13 +119,13 @@ def _check_size(image: Image.Image, name: str, max_pixels: int, min_side: int, m
     width, height = image.size
     if width * height > max_pixels:
         raise ImageLoadError(
-            f"{name} has {width}×{height} pixels; at most {max_pixels} are accepted. Give a smaller picture.",
+            f"{name} has {width}×{height} pixels; at most {max_pixels} are accepted. Use a smaller picture.",
             input=name,
         )
     if min(width, height) < min_side:
         raise InputValidationError(
             f"{name} has {width}×{height} pixels; its shorter side must have at least {min_side}. "
-            "Give a larger picture.",
+            "Use a larger picture.",
             input=name,
         )
     if max(width, height) > max_aspect * min(width, height):
@@ -134,20 +136,30 @@ def _check_size(image: Image.Image, name: str, max_pixels: int, min_side: int, m
         )
 
 
-def _pixels(image: Image.Image, name: str, background: int) -> np.ndarray:
+def _pixels(image: Image.Image, name: str, background: int) -> arrays.Image:
     try:
         image.load()
-        rgb = _to_srgb(image, name, background)
-        turn = _UPRIGHT.get(_orientation(image))
-        return np.array(rgb if turn is None else rgb.transpose(turn))
+        _turn_upright(image)
+        return np.array(_to_srgb(image, name, background))
     except (MemoryError, ImageLoadError):
         raise
     except Exception as error:  # a damaged file can make a format's reader raise nearly anything
         raise ImageLoadError(
-            f"{name} cannot be decoded: it is damaged, truncated or of a rare kind ({error}). "
+            f"{name} cannot be decoded: it is damaged, truncated or of an unsupported kind ({error}). "
             "Upload it again, or save it as an ordinary JPEG or PNG.",
             input=name,
         ) from error
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Transpose a loaded picture in place by its EXIF orientation; damaged EXIF data is ignored."""
+    try:
+        # In place: Pillow may fail at the metadata after it has transposed the pixels.
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged EXIF data can raise nearly anything; image viewers ignore it too
+        log.debug("Damaged EXIF data is ignored: %s", error)
 
 
 def _to_srgb(image: Image.Image, name: str, background: int) -> Image.Image:
@@ -155,13 +167,14 @@ def _to_srgb(image: Image.Image, name: str, background: int) -> Image.Image:
         image = _from_sixteen_bits(image)
     elif image.mode in ("I", "F"):
         raise ImageLoadError(
-            f"{name} has 32 bits a channel, which is not accepted. Save the picture with 8 or 16.", input=name
+            f"{name} has 32 bits per channel, which is not accepted. Save the picture with 8 or 16.",
+            input=name,
         )
     if not image.has_transparency_data:
-        return _follow_profile(image.convert("RGB") if image.mode in ("P", "1") else image)
+        return _apply_profile(image.convert("RGB") if image.mode in ("P", "1") else image)
     with_alpha = image.convert("RGBA")
     plain = Image.new("RGB", image.size, (background,) * 3)
-    plain.paste(_follow_profile(with_alpha.convert("RGB")), mask=with_alpha.getchannel("A"))
+    plain.paste(_apply_profile(with_alpha.convert("RGB")), mask=with_alpha.getchannel("A"))
     return plain
 
 
@@ -172,8 +185,8 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     return scaled
 
 
-def _follow_profile(image: Image.Image) -> Image.Image:
-    """Return the picture in sRGB: by its embedded colour profile, or as its mode is commonly meant."""
+def _apply_profile(image: Image.Image) -> Image.Image:
+    """Return the picture in sRGB: converted by its embedded colour profile, or by its mode without one."""
     embedded = image.info.get("icc_profile")
     if embedded:
         try:
@@ -182,18 +195,8 @@ def _follow_profile(image: Image.Image) -> Image.Image:
                 converted = ImageCms.profileToProfile(
                     image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
                 )
-                assert converted is not None  # only in-place conversion returns None
-                return converted
-        except (ImageCms.PyCMSError, OSError):
-            # A profile that is damaged or made for another kind of pixel says nothing: as if there were none.
-            pass
+                if converted is not None:  # None is returned only for a conversion in place
+                    return converted
+        except (ImageCms.PyCMSError, OSError) as error:
+            log.debug("An embedded colour profile is ignored, it cannot be applied: %s", error)
     return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except (
-        Exception
-    ):  # EXIF is decoration: a picture whose EXIF is damaged is shown as it lies, as viewers do
-        return 1

@@ -1,4 +1,4 @@
-"""Read a stage's photographs, and name the input in the errors of code that sees only its pixels."""
+"""Reads the photographs of a stage, and names the input in errors of code that sees only its pixels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def person_photo(inputs: StageInput) -> Image:
 
 @contextmanager
 def errors_name(inputs: StageInput, source: str) -> Iterator[None]:
-    """Set the `input` of TryonErrors raised inside to the name of `person` or `cloth`."""
+    """Set the `input` of TryonErrors raised inside to the name of the source, `person` or `cloth`."""
     try:
         yield
     except TryonError as error:

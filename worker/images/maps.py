@@ -1,9 +1,9 @@
-"""The maps that the stages hand to each other: joints of a person, labels of a person's parts."""
+"""The maps that stages pass to each other: joints of a person, labels of a person's parts."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
-import numpy as np
+from worker.images.arrays import Floats, Points
 
 
 class Body25(IntEnum):
@@ -67,17 +67,18 @@ class Pose:
 
     Attributes:
         body: float32 (25, 3): x, y in canvas pixels and confidence 0..1; 0, 0, 0 for a missing joint.
-        left_hand, right_hand: float32 (21, 3) alike, OpenPose's hand order; all zero if not seen.
+        left_hand, right_hand: float32 (21, 3) in the same format, OpenPose's hand order; all zero if not
+            detected.
     """
 
-    body: np.ndarray
-    left_hand: np.ndarray
-    right_hand: np.ndarray
+    body: Floats
+    left_hand: Floats
+    right_hand: Floats
 
     def seen(self, joint: Body25) -> bool:
-        """Whether the joint is there."""
+        """Whether the joint was detected."""
         return bool(self.body[joint, 2] > 0)
 
-    def xy(self, joint: Body25) -> np.ndarray:
-        """The joint's place on the canvas, float32 (2,)."""
+    def xy(self, joint: Body25) -> Points:
+        """The joint's position on the canvas, float32 (2,)."""
         return self.body[joint, :2]

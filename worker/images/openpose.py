@@ -1,4 +1,4 @@
-"""OpenPose's JSON, as it writes and as it is read: Body25 joints and both hands."""
+"""OpenPose's JSON format, written and read: Body25 joints and both hands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 from config.errors import PoseError
+from worker.images.arrays import Floats
 from worker.images.maps import Body25, Pose
 
 HAND_POINTS = 21
+"""Joints of one hand in OpenPose's format."""
 
 
 def to_openpose_json(pose: Pose) -> dict[str, Any]:
-    """Return the pose as OpenPose writes it with ``--write_json`` (version 1.3), one person."""
+    """Return the pose in the format of OpenPose's ``--write_json`` (version 1.3), one person."""
     return {
         "version": 1.3,
         "people": [
@@ -32,13 +34,13 @@ def to_openpose_json(pose: Pose) -> dict[str, Any]:
 
 
 def from_openpose_json(document: Mapping[str, Any]) -> Pose:
-    """Return the first person's pose of OpenPose's JSON.
+    """Return the pose of the first person in OpenPose's JSON.
 
     Raises PoseError when the document has no person or its joints are not Body25's.
     """
     people = document.get("people")
     if not isinstance(people, list) or not people:
-        raise PoseError("The pose file has no `people`. Give OpenPose's JSON of a picture with a person.")
+        raise PoseError("The pose file has no `people`. Use OpenPose's JSON of a picture with a person.")
     person = people[0]
     return Pose(
         _points(person, "pose_keypoints_2d", len(Body25), required=True),
@@ -47,12 +49,12 @@ def from_openpose_json(document: Mapping[str, Any]) -> Pose:
     )
 
 
-def _flat(points: np.ndarray) -> list[float]:
-    # Float32 values written with the fewest digits that give them back: a round trip is exact.
+def _flat(points: Floats) -> list[float]:
+    # Each float32 value is written with the fewest digits that restore it: a round trip is exact.
     return [float(str(value)) for value in points.astype(np.float32).ravel()]
 
 
-def _points(person: Mapping[str, Any], key: str, count: int, *, required: bool = False) -> np.ndarray:
+def _points(person: Mapping[str, Any], key: str, count: int, *, required: bool = False) -> Floats:
     values = person.get(key) or []
     if not values and not required:
         return np.zeros((count, 3), np.float32)

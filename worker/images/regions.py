@@ -4,17 +4,17 @@ import numpy as np
 from skimage.measure import label
 from skimage.morphology import remove_small_objects
 
-from worker.images.arrays import Flags
+from worker.images.arrays import Flags, Indices
 
 
 def largest_region(area: Flags, *, diagonal: bool = True) -> Flags:
-    """Return the region with the most pixels, bool (h, w); empty where the area is empty.
+    """Return the region with the most pixels, bool (h, w); empty when the area is empty.
 
     Args:
         area: bool (h, w).
         diagonal: whether pixels that meet at a corner are connected.
     """
-    regions = label(area, connectivity=2 if diagonal else 1)
+    regions = _labelled(area, diagonal)
     sizes = np.bincount(regions.ravel())
     if len(sizes) < 2:
         return np.zeros(area.shape, np.bool_)
@@ -23,14 +23,19 @@ def largest_region(area: Flags, *, diagonal: bool = True) -> Flags:
 
 def without_small_regions(area: Flags, min_pixels: int, *, diagonal: bool = True) -> Flags:
     """Return the regions of at least `min_pixels`, bool (h, w)."""
-    kept = remove_small_objects(area, max_size=min_pixels - 1, connectivity=2 if diagonal else 1)
-    return np.asarray(kept, np.bool_)
+    large = remove_small_objects(area, max_size=min_pixels - 1, connectivity=2 if diagonal else 1)
+    return np.asarray(large, np.bool_)
 
 
 def regions_that_touch(area: Flags, seeds: Flags, *, diagonal: bool = True) -> Flags:
     """Return the regions of the area that share a pixel with the seeds, bool (h, w)."""
-    regions = label(area, connectivity=2 if diagonal else 1)
+    regions = _labelled(area, diagonal)
     touched = np.zeros(int(regions.max()) + 1, np.bool_)
     touched[np.unique(regions[seeds & area])] = True
     touched[0] = False
-    return touched[regions]
+    return np.asarray(touched[regions])
+
+
+def _labelled(area: Flags, diagonal: bool) -> Indices:
+    """Return the number of each pixel's region, from 1; 0 outside the area."""
+    return np.asarray(label(area, connectivity=2 if diagonal else 1), np.intp)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""What the trained parser tells apart: its classes, and how they meet CIHP's labels.
+"""The classes of the trained parser, and the CIHP labels they stand for.
 
-Arms, legs, shoes and stockings are learnt without their side, so that a mirrored picture is as good an
-example as the picture; the pose tells the side afterwards. Bags are learnt because they lie over garments;
-CIHP has no label for them.
+Arms, legs, shoes and stockings have no side, so that a mirrored picture is as good a training example as
+the original; the pose gives the side afterwards. Bags are a class because they hide garments; CIHP has no
+label for them.
 """
 
 from enum import IntEnum
@@ -37,13 +37,14 @@ class Class(IntEnum):
 
 
 TITLES = [one.title for one in Class]
+"""The titles of all classes, in the order of the network's outputs."""
 
 SIDED = {
     Class.ARM: (Part.RIGHT_ARM, Part.LEFT_ARM),
     Class.LEG: (Part.RIGHT_LEG, Part.LEFT_LEG),
     Class.SHOE: (Part.RIGHT_SHOE, Part.LEFT_SHOE),
 }
-"""The classes that CIHP tells apart by side: (right, left), the person's own."""
+"""The classes that CIHP splits by side: (right, left), the person's own."""
 
 LABELS = {
     Class.HAT: Part.HAT,
@@ -60,4 +61,4 @@ LABELS = {
     Class.FACE: Part.FACE,
     Class.BAG: Part.BACKGROUND,
 }
-"""The CIHP label of each class that has no side."""
+"""The CIHP label of each class without a side."""

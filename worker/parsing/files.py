@@ -1,4 +1,4 @@
-"""Where the trained parser's files are: shipped with the project, or the user's own."""
+"""The files of the trained parser: shipped with the project, or the user's own."""
 
 import hashlib
 from pathlib import Path
@@ -11,10 +11,10 @@ def files(models_dir: Path, own: Path | None) -> tuple[Path, Path]:
     """Return the parser's weights (.safetensors) and layout (.yaml).
 
     Args:
-        models_dir: the models folder, which holds a copy of the shipped ones.
-        own: the user's weights, their layout beside them; None for the shipped ones.
+        models_dir: the models folder, with a copy of the shipped files.
+        own: the user's weights, with their layout beside them; None for the shipped files.
 
-    Raises WeightsMissingError when a file is not there or is not the one that was shipped.
+    Raises WeightsMissingError when a file is missing or has another content than the shipped one.
     """
     if own is None:
         return weights.path("parser", models_dir), weights.path("parser-layout", models_dir)
@@ -22,8 +22,9 @@ def files(models_dir: Path, own: Path | None) -> tuple[Path, Path]:
     for file in pair:
         if own.suffix != ".safetensors" or not file.is_file():
             raise WeightsMissingError(
-                f"TRYON_PARSER_WEIGHTS={own} needs a .safetensors file and its .yaml beside it; "
-                f"{file} is not there or is something else. Make both of a .pt with `tryon parser convert`.",
+                f"TRYON_PARSER_WEIGHTS={own} must be a .safetensors file with its .yaml beside it; "
+                f"{file} is missing or is another kind of file. Convert a .pt file with "
+                "`tryon parser convert`.",
                 input=str(own),
             )
     return pair

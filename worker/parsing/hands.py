@@ -1,39 +1,43 @@
-"""Gives hands that lie before the clothes back to the arms: their joints say where the fingers are."""
+"""Labels hands in front of the clothes as arms: their joints give the area of the fingers."""
 
 import cv2
 import numpy as np
 
+from worker.images.arrays import Canvas, Labels
 from worker.images.fingers import hand_area
 from worker.images.maps import Part, Pose
 
 _CLOTHES = (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT)
-_LIKE_FACE = (80.0, 14.0, 16.0)  # most that a hand's colour differs from the face's, 8-bit CIELAB
-_MOSTLY = 0.5  # share of a hand that must look so: joints may be guessed inside a sleeve
-_LEAST_FACE = 100  # pixels
+_MAX_FACE_DIFFERENCE = (80.0, 14.0, 16.0)
+"""Largest difference between a hand's colour and the face's, in L, a and b of OpenCV's 8-bit Lab."""
+_MIN_SKIN_SHARE = 0.5
+"""Least share of a hand's pixels with the face's colour: joints may be guessed inside a sleeve."""
+_MIN_FACE_PIXELS = 100
+"""Least pixels of the face, so that its median colour is reliable."""
 
 
-def with_hands(labels: np.ndarray, image_rgb: np.ndarray, pose: Pose) -> np.ndarray:
-    """Return the labels with the hands that are seen before the old garment labelled as arms.
+def with_hands(labels: Labels, image_rgb: Canvas, pose: Pose) -> Labels:
+    """Return the labels with the hands that are visible in front of the old garment labelled as arms.
 
-    Rings, nails, watches and shaded fingers look little like skin, so that a parser takes a hand before the
-    clothes for a piece of them.
+    Rings, nails, watches and shaded fingers do not look like skin, so that a parser labels a hand in front
+    of the clothes as part of them.
 
     Args:
         labels: CIHP labels, uint8 (1024, 768).
         image_rgb: uint8 (1024, 768, 3).
-        pose: the person's joints, hands among them.
+        pose: the person's joints with the hands.
 
-    A hand that has not the face's colour on the whole is left as it is labelled: it is gloved, or its joints
-    are a guess.
+    A hand whose pixels mostly differ from the face's colour keeps its labels: it wears a glove, or its
+    joints are guessed.
     """
     lab = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
     face = labels == Part.FACE
-    if np.count_nonzero(face) < _LEAST_FACE:
+    if np.count_nonzero(face) < _MIN_FACE_PIXELS:
         return labels
-    like_face = (np.abs(lab - np.median(lab[face], axis=0)) < _LIKE_FACE).all(-1)
+    like_face = (np.abs(lab - np.median(lab[face], axis=0)) < _MAX_FACE_DIFFERENCE).all(-1)
     labels = labels.copy()
     for joints, arm in ((pose.left_hand, Part.LEFT_ARM), (pose.right_hand, Part.RIGHT_ARM)):
         area = hand_area(joints, labels.shape)
-        if area.any() and like_face[area].mean() > _MOSTLY:
+        if area.any() and like_face[area].mean() > _MIN_SKIN_SHARE:
             labels[area & np.isin(labels, _CLOTHES)] = arm
     return labels

@@ -1,6 +1,8 @@
-"""CIHP labels in colours, for people to look at."""
+"""A colour for each CIHP label, to show label maps as pictures."""
 
 import numpy as np
+
+from worker.images.arrays import Image, Labels
 
 _COLOURS = np.array(
     [
@@ -27,9 +29,9 @@ _COLOURS = np.array(
     ],
     np.uint8,
 )
-"""One colour a label, in label order: the palette that CIHP and LIP label maps are published with."""
+"""RGB by label: the palette of the published CIHP and LIP label maps."""
 
 
-def colourise(labels: np.ndarray) -> np.ndarray:
+def colourise(labels: Labels) -> Image:
     """Return CIHP labels, uint8 (h, w), as an RGB picture, uint8 (h, w, 3)."""
-    return _COLOURS[labels]
+    return np.asarray(_COLOURS[labels])

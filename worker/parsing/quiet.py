@@ -1,4 +1,4 @@
-"""Imports ultralytics without its habits: it would send analytics, write to the home directory, call pip."""
+"""Imports ultralytics without its side effects: analytics, files in the home directory, calls of pip."""
 
 import os
 from types import ModuleType
@@ -7,9 +7,10 @@ from config.settings import settings
 
 
 def ultralytics(*, verbose: bool = False) -> ModuleType:
-    """Return the package, set to stay offline and silent, its settings file in our models folder.
+    """Return the package, configured to stay offline and silent, with its settings file in the models folder.
 
-    The package reads all this while it is imported: nothing else may import it first.
+    The package reads these environment variables while it is imported: other modules must not import it
+    first.
     """
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
@@ -17,9 +18,9 @@ def ultralytics(*, verbose: bool = False) -> ModuleType:
     folder = settings().models_dir / "ultralytics"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["YOLO_CONFIG_DIR"] = str(folder)
-    # Otherwise the package sets one thread for everybody in the process.
+    # Without this the package limits the whole process to one thread.
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     import ultralytics as package
 
-    package.settings.update({"sync": False})
+    package.settings.update({"sync": False})  # type: ignore[no-untyped-call]
     return package

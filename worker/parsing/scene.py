@@ -1,42 +1,51 @@
-"""Weighs what each pixel of a person may be: where parts lie against what they look like.
+"""Estimates the kind of part that each pixel of a person shows, from positions and colours.
 
-Where a part may lie comes from the joints, and from a trained network where there is one; what it looks
-like is learnt from the picture itself: skin from the face, hair from above it, garments from torso and
-thighs. Both are weighed against each other in a few rounds, smoothed over superpixels and along edges.
+The prior of a part's position comes from the joints, and from a trained network where there is one. The
+likelihood of its colour is learnt from the picture itself: skin from the face, hair from above it, garments
+from torso and thighs. Both are combined in a few rounds and smoothed over superpixels and along edges.
 """
 
 from enum import IntEnum
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import splu
 from skimage.segmentation import slic
 
 from config.errors import ParsingError
+from worker.images.arrays import Canvas, Flags, Floats, Image, Indices, Labels, Mask, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25, Part, Pose
+from worker.images.regions import regions_that_touch, without_small_regions
 from worker.parsing.body import distance, measure
-from worker.parsing.colour import ColourModel, bin_numbers, divergence
+from worker.parsing.colour import BinNumbers, ColourModel, bin_numbers, divergence
 
 SHRINK = 2
-"""The work is done on a grid this many times coarser than the canvas."""
+"""The working grid is this many times coarser than the canvas."""
 
-_COLOURS_SAY = 0.8
-"""How much colours weigh against places that the joints alone tell."""
+COLOUR_WEIGHT = 0.8
+"""Exponent of the colour likelihood when the prior comes from the joints alone."""
 
-_DOUBT, _JOINTS_SAY_BESIDE, _COLOURS_SAY_BESIDE = 0.03, 0.2, 0.5
-"""How sure a trained network never is that a part is not there; how much joints and colours weigh beside it.
+COLOUR_WEIGHT_WITH_NETWORK = 0.5
+"""The same when a trained network's scores are part of the prior.
 
-Chosen on 20 of the validation photographs and VITON-HD's four people.
+This and the next two values were chosen on 20 of the validation photographs and VITON-HD's four people.
 """
 
-_ROUNDS = 3
-"""How often colours are learnt anew from the labels found."""
+JOINT_WEIGHT_WITH_NETWORK = 0.2
+"""Exponent of the joints' prior beside the network's scores."""
+
+MIN_NETWORK_SCORE = 0.03
+"""Added to the network's scores: it is never certain that a part is absent."""
+
+ROUNDS = 3
+"""How many times labels are estimated; between them the colours are learnt again from the last labels."""
 
 
 class Kind(IntEnum):
-    """What a pixel is weighed as; side by side of the body is told by the nearer limb afterwards."""
+    """The kinds of parts that are distinguished; the nearer limb gives the side of the body afterwards."""
 
     HAIR = 0
     FACE = 1
@@ -49,8 +58,7 @@ class Kind(IntEnum):
     OTHER = 8
 
 
-_C = Kind
-_SKIN = (_C.FACE, _C.NECK, _C.ARM, _C.LEG)
+_SKIN = (Kind.FACE, Kind.NECK, Kind.ARM, Kind.LEG)
 
 
 class Scene:
@@ -58,39 +66,41 @@ class Scene:
 
     Args:
         image_rgb: uint8 (1024, 768, 3).
-        pose: the person's joints on the canvas, both shoulders among them.
-        person_mask: uint8 (1024, 768), 255 where the person is sure to be; 128 and more is person.
-        seen: float32 (256, 192, kinds), how sure a trained network is of each kind, 0..1.
+        pose: the person's joints on the canvas, with both shoulders.
+        person_mask: uint8 (1024, 768), the confidence that a pixel is person; 128 and more is person.
+        network_scores: float32 (256, 192, kinds), a trained network's confidence of each kind, 0..1.
 
-    Raises ParsingError when the mask is empty or shoulders are missing.
+    Raises ParsingError when the mask is empty or a shoulder is missing.
     """
 
     def __init__(
-        self, image_rgb: np.ndarray, pose: Pose, person_mask: np.ndarray, seen: np.ndarray | None = None
+        self, image_rgb: Canvas, pose: Pose, person_mask: Mask, network_scores: Floats | None = None
     ) -> None:
         if not (pose.seen(Body25.R_SHOULDER) and pose.seen(Body25.L_SHOULDER)):
             raise ParsingError(
-                "The person's parts cannot be told apart without both shoulders; use a photograph that "
+                "The person's parts cannot be separated without both shoulders; use a photograph that "
                 "shows the person from the front."
             )
         size = (WIDTH // SHRINK, HEIGHT // SHRINK)
-        person = cv2.resize(person_mask, size, interpolation=cv2.INTER_AREA) >= 128
+        person = np.asarray(cv2.resize(person_mask, size, interpolation=cv2.INTER_AREA) >= 128)
         self.box = _box(person)
         top, bottom, left, right = self.box
-        self.rgb = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)[top:bottom, left:right]
-        self.person = person[top:bottom, left:right]
+        small = np.asarray(cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        self.rgb: Image = small[top:bottom, left:right]
+        self.person: Flags = person[top:bottom, left:right]
         self.body = measure(pose, 1 / SHRINK)
         self.bins = bin_numbers(self.rgb)
-        self.seen = None
-        if seen is not None:
-            self.seen = cv2.resize(seen, size, interpolation=cv2.INTER_LINEAR)[top:bottom, left:right]
+        self.network_scores: Floats | None = None
+        if network_scores is not None:
+            resized = cv2.resize(network_scores, size, interpolation=cv2.INTER_LINEAR)
+            self.network_scores = np.asarray(resized[top:bottom, left:right])
         rows, columns = self.person.shape
         y, x = np.mgrid[top : top + rows, left : left + columns].astype(np.float32)
         self.x, self.y = x + 0.5, y + 0.5
-        self._measure_places()
+        self._measure_positions()
 
-    def _measure_places(self) -> None:
-        """Work out the distance fields that the geometric priors are made of."""
+    def _measure_positions(self) -> None:
+        """Compute the coordinates and distance fields of which the priors consist."""
         body, x, y = self.body, self.x, self.y
         head = body.head
 
@@ -112,8 +122,8 @@ class Scene:
         zero = np.zeros_like(far)
         arms = [(far, zero) if limb is None else distance(limb, x, y) for limb in body.arms]
         legs = [distance(limb, x, y) for limb in body.legs]
-        self.arms, self.arm_places = [arm[0] for arm in arms], [arm[1] for arm in arms]
-        self.legs, self.leg_places = [leg[0] for leg in legs], [leg[1] for leg in legs]
+        self.arms, self.arm_positions = [arm[0] for arm in arms], [arm[1] for arm in arms]
+        self.legs, self.leg_positions = [leg[0] for leg in legs], [leg[1] for leg in legs]
         self.hands = [
             far if hand is None else (np.hypot(x - hand[0], y - hand[1]) / (0.45 * head)).astype(np.float32)
             for hand in body.hands
@@ -124,111 +134,116 @@ class Scene:
         self.leg = np.minimum(*self.legs)
         self.foot = np.minimum(*self.feet)
 
-    def solve(self) -> np.ndarray:
-        """Return each pixel's class probabilities, float32 (h, w, classes)."""
+    def solve(self) -> Floats:
+        """Return each pixel's posterior of the kinds, float32 (h, w, kinds)."""
+        whole = ColourModel.of_all(self.bins[self.person])
         skin, hair = self._skin_and_hair()
-        clothes = self.person & (self.face_radius > 1.1) & (self._skin_share(skin, hair) < 0.5)
-        self.cut, self.contrast = self._waistline(clothes)
-        # Below a waistline a lower garment follows, be it as short as shorts; below a coat's or a dress's
-        # hem the legs may be bare at once.
-        self.thigh = max(self.cut + 0.3, 1.15) if self.cut < 1.05 else self.cut
-        places = self._places()
-        whole = ColourModel.of(self.bins[self.person], np.ones(int(self.person.sum())))
-        assert whole is not None  # an empty mask was refused
+        clothes = self.person & (self.face_radius > 1.1) & (self._skin_share(skin, hair, whole) < 0.5)
+        self.waist, self.contrast = self._waistline(clothes)
+        # Below a waistline there is a lower garment, at least as long as shorts; below the hem of a coat
+        # or a dress the legs may be bare at once.
+        self.bare_legs_from = max(self.waist + 0.3, 1.15) if self.waist < 1.05 else self.waist
+        prior = self._prior()
 
         models = self._first_models(skin, hair, clothes, whole)
-        regions = self._regions()
-        shares = places
-        colours_say = _COLOURS_SAY if self.seen is None else _COLOURS_SAY_BESIDE
-        for round_ in range(_ROUNDS):
-            evidence = np.stack([models[c].likelihood(self.bins) for c in _C], -1)
-            weighed = places * (evidence + 1e-7) ** colours_say
-            weighed /= weighed.sum(-1, keepdims=True)
-            shares = self._smoothed(weighed, regions)
-            if round_ < _ROUNDS - 1:
-                models = self._learnt(shares, models, whole, skin)
-            if round_ == _ROUNDS - 2:
-                places = self._dressed_from_the_root(places, shares)
-        # A trained network has seen more polo necks and straps than colours can tell, and more shaded skin.
-        return self._without_specks(self._without_strangers(shares) if self.seen is None else shares)
+        superpixels = self._superpixels()
+        posterior = prior
+        colour_weight = COLOUR_WEIGHT if self.network_scores is None else COLOUR_WEIGHT_WITH_NETWORK
+        for round_ in range(ROUNDS):
+            likelihood = np.stack([models[kind].likelihood(self.bins) for kind in Kind], -1)
+            weighted = prior * (likelihood + 1e-7) ** colour_weight
+            weighted /= weighted.sum(-1, keepdims=True)
+            posterior = self._smoothed(weighted, superpixels)
+            if round_ < ROUNDS - 1:
+                models = self._learnt(posterior, models, whole, skin)
+            if round_ == ROUNDS - 2:
+                prior = self._covered_from_the_root(prior, posterior)
+        # A trained network knows polo necks, straps and shaded skin better than rules about colours.
+        if self.network_scores is None:
+            posterior = self._without_foreign_colours(posterior)
+        return self._without_islands(posterior)
 
-    def _without_strangers(self, shares: np.ndarray) -> np.ndarray:
-        """Return the shares with what has neither hair's nor skin's colour given to the clothes.
+    def _without_foreign_colours(self, posterior: Floats) -> Floats:
+        """Return the posterior with pixels of neither hair's nor skin's colour labelled as clothes.
 
-        A dark polo neck lies where a neck is, a stiff collar where hair may hang, a strap where an arm is.
+        A dark polo neck is where a neck may be, a stiff collar where hair may be, a strap where an arm is.
         """
-        classes = np.where(self.person, shares.argmax(-1), -1)
-        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
-        below_chin = self.above < -0.42
-        strange = np.zeros_like(self.person)
-        face = classes == _C.FACE
-        if face.sum() > 30:
-            tone = np.median(lab[face], axis=0)
-            # In shadow skin keeps its hue and loses colour with its light; what differs more is no skin.
-            expected = (tone[1:] - 128) * np.clip(lab[..., :1] / tone[0], 0, 1)
-            off = np.linalg.norm(lab[..., 1:] - 128 - expected, axis=-1)
-            foreign = off > np.maximum(11, 0.72 * np.linalg.norm(expected, axis=-1))
-            foreign |= (lab[..., 0] > 1.05 * tone[0]) & (off > 0.55 * np.linalg.norm(tone[1:] - 128))
-            foreign |= lab[..., 0] < 0.36 * tone[0]
-            # A hand may be gloved, but hardly in white.
-            glove = (self.hand < 0.9) & (lab[..., 0] < tone[0])
-            bare = (classes == _C.NECK) & below_chin
-            bare |= (classes == _C.ARM) & ~glove
-            # The chin's shade and a beard are the face's; a bright collar under it is not.
-            strange |= (bare & foreign) | (face & below_chin & (off > 24))
-        low = (classes == _C.HAIR) & (self.above < -0.15)
-        crown = (classes == _C.HAIR) & (self.above > 0.1)
-        # Single strands may be black or shine; blurred, hair has the colour that is looked for.
-        bins = bin_numbers(cv2.blur(self.rgb, (9, 9)))
+        kinds = np.where(self.person, posterior.argmax(-1), -1)
+        foreign = self._unlike_skin(kinds)
+        low = (kinds == Kind.HAIR) & (self.above < -0.15)
+        crown = (kinds == Kind.HAIR) & (self.above > 0.1)
+        # Single strands may be black or shine; the blurred picture shows the colour of the hair.
+        bins = bin_numbers(np.asarray(cv2.blur(self.rgb, (9, 9)), np.uint8))
         hair = ColourModel.of(bins[crown], np.ones(int(crown.sum())), (1.8, 1.0, 1.0))
         if hair is not None:
-            strange |= low & (hair.likelihood(bins) < 0.02 * hair.density.max())
-        strange = cv2.blur(strange.astype(np.float32), (7, 7)) > 0.5
-        cleaned = shares.copy()
-        cleaned[strange & np.isin(classes, (_C.NECK, _C.ARM, _C.HAIR, _C.FACE)), _C.UPPER] += 1
+            foreign |= low & (hair.likelihood(bins) < 0.02 * hair.density.max())
+        mostly_foreign = cv2.blur(foreign.astype(np.float32), (7, 7)) > 0.5
+        cleaned = posterior.copy()
+        replaceable = np.isin(kinds, (Kind.NECK, Kind.ARM, Kind.HAIR, Kind.FACE))
+        cleaned[mostly_foreign & replaceable, Kind.UPPER] += 1
         return cleaned
 
-    def _without_specks(self, shares: np.ndarray) -> np.ndarray:
-        """Return the shares with islands too small to be a part, and hair off the head, given away."""
-        cleaned = shares.copy()
-        least = 0.04 * self.body.head**2
-        head = (self.head_distance < 0.9).astype(np.uint8)
+    def _unlike_skin(self, kinds: Indices) -> Flags:
+        """Return the pixels of neck, arms and chin whose colour differs from the face's skin, bool (h, w)."""
+        face = kinds == Kind.FACE
+        if face.sum() <= 30:
+            return np.zeros_like(self.person)
+        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
+        below_chin = self.above < -0.42
+        tone = np.median(lab[face], axis=0)
+        # In shadow skin keeps its hue, and its chroma falls with its lightness.
+        expected = (tone[1:] - 128) * np.clip(lab[..., :1] / tone[0], 0, 1)
+        off = np.linalg.norm(lab[..., 1:] - 128 - expected, axis=-1)
+        foreign = off > np.maximum(11, 0.72 * np.linalg.norm(expected, axis=-1))
+        foreign |= (lab[..., 0] > 1.05 * tone[0]) & (off > 0.55 * np.linalg.norm(tone[1:] - 128))
+        foreign |= lab[..., 0] < 0.36 * tone[0]
+        # A hand may wear a glove, which is rarely white.
+        glove = (self.hand < 0.9) & (lab[..., 0] < tone[0])
+        bare = (kinds == Kind.NECK) & below_chin
+        bare |= (kinds == Kind.ARM) & ~glove
+        # The chin's shadow and a beard belong to the face; a bright collar below it does not.
+        return np.asarray((bare & foreign) | (face & below_chin & (off > 24)))
+
+    def _without_islands(self, posterior: Floats) -> Floats:
+        """Return the posterior without regions too small for a part, and without hair away from the head."""
+        cleaned = posterior.copy()
+        min_pixels = int(np.ceil(0.04 * self.body.head**2))
+        head = self.head_distance < 0.9
+        throat = self.along < 0.15
         for _ in range(2):
-            classes = np.where(self.person, cleaned.argmax(-1), -1)
-            for c in _C:
-                count, islands, stats, _ = cv2.connectedComponentsWithStats((classes == c).astype(np.uint8))
-                on_head = np.bincount(islands.ravel(), head.ravel(), count) > 0
-                lost = stats[:, cv2.CC_STAT_AREA] < least
-                if c in (_C.HAIR, _C.FACE):
-                    lost |= ~on_head
-                elif c is _C.NECK:
-                    # Skin on the chest that does not hang together with the throat is a raised hand.
-                    lost |= np.bincount(islands.ravel(), (self.along < 0.15).ravel(), count) == 0
-                    cleaned[lost[islands] & (islands > 0), _C.ARM] += 1
-                lost[0] = False
-                cleaned[lost[islands], c] = 0
+            kinds = np.where(self.person, cleaned.argmax(-1), -1)
+            for kind in Kind:
+                area = kinds == kind
+                valid = without_small_regions(area, min_pixels)
+                if kind in (Kind.HAIR, Kind.FACE):
+                    valid &= regions_that_touch(area, head)
+                elif kind is Kind.NECK:
+                    # Skin on the chest that is not connected with the throat is a raised hand.
+                    valid &= regions_that_touch(area, throat)
+                    cleaned[area & ~valid, Kind.ARM] += 1
+                cleaned[area & ~valid, kind] = 0
         return cleaned + 1e-9
 
-    def lower_is_skirt(self, classes: np.ndarray) -> bool:
-        """Whether the lower garment hangs around both legs: classes are those of the working grid.
+    def lower_is_skirt(self, kinds: Indices) -> bool:
+        """Whether the lower garment is a skirt; kinds are those of the working grid.
 
-        It is a skirt when legs are bare below it and, just above its hem, it also fills the gap
-        between the legs; shorts leave the gap open, trousers the legs covered.
+        It is a skirt when the legs are bare below it and, just above its hem, it also fills the gap
+        between the legs. Shorts leave the gap open, trousers leave no bare leg.
         """
-        rows, columns = classes.shape
-        garment = self.person & (classes == _C.LOWER)
-        bare = self.person & (classes == _C.LEG)
+        rows, columns = kinds.shape
+        garment = self.person & (kinds == Kind.LOWER)
+        bare = self.person & (kinds == Kind.LEG)
         top, _, left, _ = self.box
         hems, bare_lengths = [], []
         right_leg, left_leg = (limb.joints for limb in self.body.legs)
         steps = np.linspace(0, 2, 81)  # 0 at the hip, 1 at the knee, 2 at the ankle
 
-        def pick(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+        def pick(area: Flags, points: Points) -> Flags:
             x, y = (points - [left, top]).astype(int).T
             inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
-            return np.where(inside, mask[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)], False)
+            return np.where(inside, area[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)], False)
 
-        def along(joints: np.ndarray) -> np.ndarray:
+        def along(joints: Points) -> Points:
             return np.stack([np.interp(steps, [0, 1, 2], joints[:, i]) for i in range(2)], 1)
 
         for joints in (right_leg, left_leg):
@@ -250,101 +265,109 @@ class Scene:
         if cheeks.sum() < 30:
             raise ParsingError(
                 "The person's face is not where the pose has it; use a photograph in which the face is "
-                "seen from the front and not covered."
+                "seen from the front and is not covered."
             )
-        # Eyes, brows, lips and glasses are in there too: keep what lies near the middle colour.
+        # Eyes, brows, lips and glasses are in this area too: only colours near the median are used.
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
         off = np.abs(lab - np.median(lab[cheeks], 0)) / np.array([30, 9, 11])
-        kept = cheeks & (np.square(off).sum(-1) < 1.5)
-        skin = _lit_and_shaded(self.rgb[kept])
+        skin_pixels = cheeks & (np.square(off).sum(-1) < 1.5)
+        skin = _lit_and_shaded(self.rgb[skin_pixels])
         if skin is None:
-            raise ParsingError("The face's colour cannot be told; use a brighter, sharper photograph.")
+            raise ParsingError(
+                "The face's skin colour cannot be estimated; use a brighter, sharper photograph."
+            )
         crown = self.person & (self.face_radius > 1.12) & (self.head_distance < 0.95) & (self.above > 0.15)
         likely_skin = skin.likelihood(self.bins) > 0.1 * skin.density.max()
         hair = ColourModel.of(self.bins[crown], np.where(likely_skin[crown], 0.1, 1.0))
         return skin, hair
 
-    def _skin_share(self, skin: ColourModel, hair: ColourModel | None) -> np.ndarray:
-        """Return how much likelier than not each pixel's colour is skin, 0..1."""
-        whole = ColourModel.of(self.bins[self.person], np.ones(int(self.person.sum())))
-        mine = skin.likelihood(self.bins)
-        other = whole.likelihood(self.bins) if whole else np.zeros_like(mine)
+    def _skin_share(self, skin: ColourModel, hair: ColourModel | None, whole: ColourModel) -> Floats:
+        """Return each pixel's likelihood of skin relative to skin and anything else, 0..1."""
+        as_skin = skin.likelihood(self.bins)
+        other = whole.likelihood(self.bins)
         if hair is not None:
             other = np.maximum(other, 0.5 * hair.likelihood(self.bins))
-        return mine / (mine + other + 1e-7)
+        return np.asarray(as_skin / (as_skin + other + 1e-7))
 
     def _first_models(
-        self, skin: ColourModel, hair: ColourModel | None, clothes: np.ndarray, whole: ColourModel
+        self, skin: ColourModel, hair: ColourModel | None, clothes: Flags, whole: ColourModel
     ) -> dict[Kind, ColourModel]:
+        """Return the models of the first round; each has a share of the whole person's colours."""
         body_skin = skin.mixed(whole, 0.02)
         other = None
-        if self.seen is not None:
-            upper, lower, shoe, strands, other = (
-                ColourModel.of(self.bins[self.person], np.square(self.seen[self.person][:, c]))
-                for c in (_C.UPPER, _C.LOWER, _C.SHOE, _C.HAIR, _C.OTHER)
+        if self.network_scores is not None:
+            scores = np.square(self.network_scores[self.person])
+            upper, lower, shoe, network_hair, other = (
+                ColourModel.of(self.bins[self.person], scores[:, kind])
+                for kind in (Kind.UPPER, Kind.LOWER, Kind.SHOE, Kind.HAIR, Kind.OTHER)
             )
-            hair = strands or hair
+            hair = network_hair or hair
         else:
             upper, lower, shoe = self._garment_models(clothes)
         return {
-            _C.HAIR: (hair or whole).mixed(whole, 0.05),
-            _C.FACE: skin.mixed(whole, 0.25),
-            _C.NECK: body_skin,
-            _C.UPPER: (upper or whole).mixed(whole, 0.2),
-            _C.LOWER: (lower or whole).mixed(whole, 0.2),
-            _C.ARM: body_skin,
-            _C.LEG: body_skin,
-            _C.SHOE: (shoe or whole).mixed(whole, 0.3),
-            _C.OTHER: other or whole,
+            Kind.HAIR: (hair or whole).mixed(whole, 0.05),
+            Kind.FACE: skin.mixed(whole, 0.25),
+            Kind.NECK: body_skin,
+            Kind.UPPER: (upper or whole).mixed(whole, 0.2),
+            Kind.LOWER: (lower or whole).mixed(whole, 0.2),
+            Kind.ARM: body_skin,
+            Kind.LEG: body_skin,
+            Kind.SHOE: (shoe or whole).mixed(whole, 0.3),
+            Kind.OTHER: other or whole,
         }
 
     def _garment_models(
-        self, clothes: np.ndarray
+        self, clothes: Flags
     ) -> tuple[ColourModel | None, ColourModel | None, ColourModel | None]:
-        """Return the first models of upper and lower clothes and shoes, by where they usually are."""
+        """Return the first models of upper and lower clothes and shoes, from their usual positions."""
         inside = clothes & (np.abs(self.lateral) < 0.75 * self.half_width)
         upper = ColourModel.of(
-            *self._sample(inside & (self.along > 0.22) & (self.along < self.cut - 0.08) & (self.hand > 1))
+            *self._sample(inside & (self.along > 0.22) & (self.along < self.waist - 0.08) & (self.hand > 1))
         )
-        # Directly below the waist even what has the colour of skin is garment.
-        belt = self.person & (self.along > self.cut + 0.06) & (self.along < self.thigh - 0.02)
-        below = (clothes & (self.along > self.cut + 0.08)) | (belt & (self.arm > 1.2))
+        # Directly below the waist even pixels of skin's colour are garment.
+        belt = self.person & (self.along > self.waist + 0.06) & (self.along < self.bare_legs_from - 0.02)
+        below = (clothes & (self.along > self.waist + 0.08)) | (belt & (self.arm > 1.2))
         lower = ColourModel.of(*self._sample(below & (self.leg < 1.3) & (self.foot > 1.2) & (self.hand > 1)))
         shoe = ColourModel.of(*self._sample(clothes & (self.foot < 1)))
         return upper, lower, shoe
 
-    def _sample(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sample(self, chosen: Flags) -> tuple[BinNumbers, Floats]:
         return self.bins[chosen], np.ones(int(chosen.sum()))
 
     def _learnt(
         self,
-        shares: np.ndarray,
+        posterior: Floats,
         models: dict[Kind, ColourModel],
         whole: ColourModel,
         skin: ColourModel,
     ) -> dict[Kind, ColourModel]:
-        """Return the colour models of the labels found so far."""
+        """Return the colour models learnt from the last posterior."""
         bins = self.bins[self.person]
-        weights = np.square(shares[self.person])
-        again = dict(models)
-        for c, broad in ((_C.HAIR, 0.05), (_C.UPPER, 0.15), (_C.LOWER, 0.15), (_C.SHOE, 0.2)):
-            model = ColourModel.of(bins, weights[:, c])
+        weights = np.square(posterior[self.person])
+        learnt = dict(models)
+        for kind, share in (
+            (Kind.HAIR, 0.05),
+            (Kind.UPPER, 0.15),
+            (Kind.LOWER, 0.15),
+            (Kind.SHOE, 0.2),
+        ):
+            model = ColourModel.of(bins, weights[:, kind])
             if model is not None:
-                again[c] = model.mixed(whole, broad)
+                learnt[kind] = model.mixed(whole, share)
         limbs = ColourModel.of(bins, weights[:, list(_SKIN)].sum(1), (1.6, 1.0, 1.0))
         if limbs is not None:
-            # The face keeps its say: a limb in the shade may widen the skin's colours, not replace them.
+            # The face stays in the mixture: a shaded limb may extend skin's colours, not replace them.
             body_skin = skin.mixed(limbs, 0.5).mixed(whole, 0.02)
-            for c in (_C.NECK, _C.ARM, _C.LEG):
-                again[c] = body_skin
-            again[_C.FACE] = skin.mixed(limbs, 0.5).mixed(whole, 0.2)
-        return again
+            for kind in (Kind.NECK, Kind.ARM, Kind.LEG):
+                learnt[kind] = body_skin
+            learnt[Kind.FACE] = skin.mixed(limbs, 0.5).mixed(whole, 0.2)
+        return learnt
 
-    def _waistline(self, clothes: np.ndarray) -> tuple[float, float]:
+    def _waistline(self, clothes: Flags) -> tuple[float, float]:
         """Return where along the torso the upper garment ends, and how much the colours differ there, 0..1.
 
-        Every height is tried: the one is taken where the clothes above and below differ most
-        (Jensen-Shannon divergence of their colours), weighed by where waistlines usually are.
+        Every height is tried. The one is taken where the colours of the clothes above and below differ most
+        (Jensen-Shannon divergence), weighted by the usual positions of waistlines.
         """
         steps = np.arange(0.05, 3.0, 0.025)
         near = clothes & (np.abs(self.lateral) < 0.8 * self.half_width) & (self.hand > 1) & (self.foot > 1.2)
@@ -359,7 +382,7 @@ class Scene:
         np.add.at(table, (row[inside], colour), 1)
         above = table.cumsum(0)
         below = above[-1] - above
-        # A band as long as what lies above is compared: shoes and ground must not outweigh the waist.
+        # Few pixels on one side lower the difference: shoes and floor must not outweigh the waist.
         size = np.minimum(above.sum(1), below.sum(1))
         differs = divergence(above, below) * np.clip(size / (0.12 * above[-1].sum()), 0, 1)
         usual = np.exp(-0.5 * ((steps - 0.82) / 0.16) ** 2) + 0.12 * ((steps > 0.45) & (steps < 2.0))
@@ -367,171 +390,201 @@ class Scene:
         best = int(score.argmax())
         shown = (HEIGHT / SHRINK - self.body.neck[1]) / self.body.torso
         if shown < 1.1 and differs[best] < 0.35:
-            # The picture ends at the hips: what is seen of a suit or a coat is one garment.
+            # The picture ends at the hips: the visible part of a suit or a coat is one garment.
             return float(shown) + 0.5, 0.0
         if differs[best] < 0.12:
             return 0.82, 0.0
         return float(steps[best]), float(differs[best])
 
-    # Places ------------------------------------------------------------------------------------------
+    # Priors ------------------------------------------------------------------------------------------
 
-    def _places(self) -> np.ndarray:
-        """Return each class's prior at each pixel from the joints alone, float32 (h, w, classes)."""
-        place = np.full((*self.x.shape, len(_C)), 1e-4, np.float32)
+    def _prior(self) -> Floats:
+        """Return each pixel's prior of the kinds, float32 (h, w, kinds)."""
+        prior = np.full((*self.x.shape, len(Kind)), 1e-4, np.float32)
         below_chin = np.clip((-self.above - 0.45) / 0.1, 0, 1)
+        prior[..., Kind.FACE] += _smooth_step(1.08 - self.face_radius, 0.06)
+        self._add_hair(prior, below_chin)
+        self._add_neck(prior, below_chin)
+        self._add_arms_and_upper_garment(prior, below_chin)
+        self._add_lower_body(prior)
+        prior[..., Kind.OTHER] += 0.01
+        if self.network_scores is not None:
+            prior = self._with_network_scores(prior, self.network_scores)
+        return np.asarray(prior / prior.sum(-1, keepdims=True))
 
-        place[..., _C.FACE] += _soft(1.08 - self.face_radius, 0.06)
-
-        # Hair frames the face and may hang beside the neck on to the chest, ever less likely.
-        shell = _soft(1.0 - self.head_distance, 0.08) * _soft(self.face_radius - 0.85, 0.08)
-        hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.8) * _soft(0.85 - np.abs(self.beside), 0.1)
-        hanging *= _soft(0.6 - self.above, 0.1) * _soft(self.face_radius - 0.95, 0.06)
-        # What is dark under the chin is its shadow.
-        throat_shadow = 1 - 0.95 * below_chin * _soft(0.29 - np.abs(self.beside), 0.06)
-        fringe = 0.3 * _soft(self.above - 0.24, 0.08) * _soft(1.08 - self.face_radius, 0.06)
-        place[..., _C.HAIR] += fringe
-        place[..., _C.HAIR] += throat_shadow * np.maximum(
+    def _add_hair(self, prior: Floats, below_chin: Floats) -> None:
+        """Add the prior of hair in place: it frames the face and may hang beside the neck on the chest."""
+        shell = _smooth_step(1.0 - self.head_distance, 0.08) * _smooth_step(self.face_radius - 0.85, 0.08)
+        hanging = np.exp(-np.clip(-self.above - 0.5, 0, None) / 0.8) * _smooth_step(
+            0.85 - np.abs(self.beside), 0.1
+        )
+        hanging *= _smooth_step(0.6 - self.above, 0.1) * _smooth_step(self.face_radius - 0.95, 0.06)
+        # Dark pixels under the chin are its shadow.
+        throat_shadow = 1 - 0.95 * below_chin * _smooth_step(0.29 - np.abs(self.beside), 0.06)
+        fringe = 0.3 * _smooth_step(self.above - 0.24, 0.08) * _smooth_step(1.08 - self.face_radius, 0.06)
+        prior[..., Kind.HAIR] += fringe
+        prior[..., Kind.HAIR] += throat_shadow * np.maximum(
             0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging
         )
 
-        # The neck, and the chest that a neckline shows.
-        throat = below_chin * _soft(0.4 - np.abs(self.lateral), 0.08) * _soft(0.02 - self.along, 0.04)
-        chest = (
-            _soft(0.4 - self.along, 0.08) * _soft(self.half_width - np.abs(self.lateral), 0.1) * below_chin
+    def _add_neck(self, prior: Floats, below_chin: Floats) -> None:
+        """Add in place the prior of the neck and of the part of the chest that a neckline shows."""
+        in_width = _smooth_step(self.half_width - np.abs(self.lateral), 0.1)
+        throat = (
+            below_chin
+            * _smooth_step(0.4 - np.abs(self.lateral), 0.08)
+            * _smooth_step(0.02 - self.along, 0.04)
         )
-        belly = _soft(self.half_width - np.abs(self.lateral), 0.1) * below_chin * (self.along < 1.2)
-        place[..., _C.NECK] += np.maximum.reduce([0.9 * throat, 0.5 * chest, 0.05 * belly])
+        chest = _smooth_step(0.4 - self.along, 0.08) * in_width * below_chin
+        belly = in_width * below_chin * (self.along < 1.2)
+        prior[..., Kind.NECK] += np.maximum.reduce([0.9 * throat, 0.5 * chest, 0.05 * belly])
 
-        sleeve = _soft(1.9 - self.arm, 0.2)
-        place[..., _C.ARM] += np.maximum(
-            0.7 * _soft(1.25 - self.arm, 0.15),
+    def _add_arms_and_upper_garment(self, prior: Floats, below_chin: Floats) -> None:
+        """Add in place the priors of bare arms and of the upper garment on trunk, sleeves and collar."""
+        sleeve = _smooth_step(1.9 - self.arm, 0.2)
+        prior[..., Kind.ARM] += np.maximum(
+            0.7 * _smooth_step(1.25 - self.arm, 0.15),
             0.9
-            * _soft(1.1 - self.hand, 0.15)
-            * (1 - 0.8 * _soft(0.85 - self.leg, 0.2) * _soft(self.hand - 0.65, 0.1)),
+            * _smooth_step(1.1 - self.hand, 0.15)
+            * (1 - 0.8 * _smooth_step(0.85 - self.leg, 0.2) * _smooth_step(self.hand - 0.65, 0.1)),
         )
-
-        width = 0.06 + 0.1 * (1 - self.contrast)
-        over = _soft(self.cut - self.along, width)
-        trunk = _soft(self.half_width + 0.35 - np.abs(self.lateral), 0.15) * _soft(self.along + 0.15, 0.04)
-        place[..., _C.UPPER] += np.maximum(
-            np.maximum(0.6 * sleeve * (1 - 0.7 * _soft(0.8 - self.hand, 0.1)), 0.9 * over * trunk),
+        over = _smooth_step(self.waist - self.along, self._waist_width())
+        trunk = _smooth_step(self.half_width + 0.35 - np.abs(self.lateral), 0.15) * _smooth_step(
+            self.along + 0.15, 0.04
+        )
+        prior[..., Kind.UPPER] += np.maximum(
+            np.maximum(0.6 * sleeve * (1 - 0.7 * _smooth_step(0.8 - self.hand, 0.1)), 0.9 * over * trunk),
             0.08 * trunk * (self.along < 2),
         )
-
         # Collars, hoods and polo necks reach up to the chin.
-        collar = below_chin * _soft(0.6 - np.abs(self.lateral), 0.1) * _soft(0.05 - self.along, 0.05)
-        place[..., _C.UPPER] += 0.2 * collar
+        collar = (
+            below_chin * _smooth_step(0.6 - np.abs(self.lateral), 0.1) * _smooth_step(0.05 - self.along, 0.05)
+        )
+        prior[..., Kind.UPPER] += 0.2 * collar
 
-        under = _soft(self.along - self.cut, width)
-        skirt = _soft(self.half_width + 0.7 - np.abs(self.lateral), 0.25)
-        covered = np.maximum(_soft(1.7 - self.leg, 0.25), skirt * (self.along < 2.2))
-        place[..., _C.LOWER] += 0.8 * np.maximum(under, 0.03 * (self.along > 0.4)) * covered
-        place[..., _C.LEG] += 0.7 * _soft(1.2 - self.leg, 0.15) * _soft(self.along - self.thigh, 0.05)
-        place[..., _C.SHOE] += 0.9 * _soft(1.15 - self.foot, 0.15)
-        place[..., _C.OTHER] += 0.01
-        if self.seen is not None:
-            place = (self.seen + _DOUBT) * place**_JOINTS_SAY_BESIDE
-            # Skin where a forearm is raised before the throat is the arm's.
-            raised = [
-                _soft(1.2 - arm, 0.2) * (at > 1) for arm, at in zip(self.arms, self.arm_places, strict=True)
-            ]
-            moved = np.maximum(*raised) * place[..., _C.NECK]
-            place[..., _C.ARM] += moved
-            place[..., _C.NECK] -= moved
-            # What a network takes for a bag on a shoulder is a sleeve of lace or fringes: bags hang lower.
-            apart = [np.hypot(self.x - x, self.y - y) for x, y in self.body.shoulders]
-            place[..., _C.OTHER] *= 1 - 0.8 * _soft(1.4 - np.minimum(*apart) / self.body.head, 0.3)
-        return place / place.sum(-1, keepdims=True)
+    def _add_lower_body(self, prior: Floats) -> None:
+        """Add in place the priors of the lower garment, bare legs and shoes."""
+        under = _smooth_step(self.along - self.waist, self._waist_width())
+        skirt = _smooth_step(self.half_width + 0.7 - np.abs(self.lateral), 0.25)
+        covered = np.maximum(_smooth_step(1.7 - self.leg, 0.25), skirt * (self.along < 2.2))
+        prior[..., Kind.LOWER] += 0.8 * np.maximum(under, 0.03 * (self.along > 0.4)) * covered
+        prior[..., Kind.LEG] += (
+            0.7 * _smooth_step(1.2 - self.leg, 0.15) * _smooth_step(self.along - self.bare_legs_from, 0.05)
+        )
+        prior[..., Kind.SHOE] += 0.9 * _smooth_step(1.15 - self.foot, 0.15)
 
-    def _dressed_from_the_root(self, places: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Return the priors knowing how far sleeves and trouser legs reach.
+    def _waist_width(self) -> float:
+        """Return how gradual the change of garments at the waist is, torso lengths."""
+        return 0.06 + 0.1 * (1 - self.contrast)
 
-        A limb is covered from its root to some place and bare from there on: for each limb the place
-        is taken that agrees best with the shares found so far. It tells blond hair on a shoulder from
-        a bare arm, and shorts of the skin's colour from thighs.
+    def _with_network_scores(self, joint_prior: Floats, network_scores: Floats) -> Floats:
+        """Return the prior from the joints' prior and the network's scores."""
+        prior = (network_scores + MIN_NETWORK_SCORE) * joint_prior**JOINT_WEIGHT_WITH_NETWORK
+        # Skin where a forearm is raised in front of the throat belongs to the arm.
+        raised = [
+            _smooth_step(1.2 - arm, 0.2) * (position > 1)
+            for arm, position in zip(self.arms, self.arm_positions, strict=True)
+        ]
+        moved = np.maximum(*raised) * prior[..., Kind.NECK]
+        prior[..., Kind.ARM] += moved
+        prior[..., Kind.NECK] -= moved
+        # The network detects lace or fringed sleeves as bags at the shoulder: real bags hang lower.
+        apart = [np.hypot(self.x - x, self.y - y) for x, y in self.body.shoulders]
+        prior[..., Kind.OTHER] *= 1 - 0.8 * _smooth_step(1.4 - np.minimum(*apart) / self.body.head, 0.3)
+        return np.asarray(prior)
+
+    def _covered_from_the_root(self, prior: Floats, posterior: Floats) -> Floats:
+        """Return the prior with the limbs bare only beyond the end of their sleeve or trouser leg.
+
+        A limb is covered from its root to one position and bare beyond it. For each limb the position is
+        chosen that agrees best with the posterior. This separates blond hair on a shoulder from a bare
+        arm, and skin-coloured shorts from thighs.
         """
-        places = places.copy()
+        prior = prior.copy()
         right_arm, left_arm = self.arms[0] <= self.arms[1], self.arms[1] < self.arms[0]
-        arm_place = np.where(right_arm, *self.arm_places)
-        leg_place = np.where(self.legs[0] <= self.legs[1], *self.leg_places)
-        sleeve = (_C.ARM, [_C.UPPER, _C.HAIR], self.arm, arm_place, 0.03)
-        # Both trouser legs, or a skirt, end at one height; sleeves may be pushed up one by one.
-        hem = (_C.LEG, [_C.UPPER, _C.LOWER], self.leg, leg_place, 0.2)
+        arm_position = np.where(right_arm, *self.arm_positions)
+        leg_position = np.where(self.legs[0] <= self.legs[1], *self.leg_positions)
+        sleeve = (Kind.ARM, [Kind.UPPER, Kind.HAIR], self.arm, arm_position, 0.03)
+        # Both trouser legs, or a skirt, end at one height; each sleeve may be pushed up separately.
+        hem = (Kind.LEG, [Kind.UPPER, Kind.LOWER], self.leg, leg_position, 0.2)
         everywhere = np.ones_like(right_arm)
-        for mine, (bare, covers, apart, place, floor) in (
+        for limb, (bare, covers, apart, position, floor) in (
             (right_arm, sleeve),
             (left_arm, sleeve),
             (everywhere, hem),
         ):
-            near = self.person & mine & (apart < 0.9)
-            step = (place[near] * 20).astype(int)
-            naked = shares[near][:, bare] - shares[near][:, covers].sum(-1)
-            # The gain of calling a step bare instead of covered; all beyond the end are called bare.
-            gain = np.append(np.bincount(step, naked, minlength=1), 0)
+            near = self.person & limb & (apart < 0.9)
+            step = (position[near] * 20).astype(int)
+            bareness = posterior[near][:, bare] - posterior[near][:, covers].sum(-1)
+            # The gain of labelling a step bare instead of covered; all steps beyond the end are bare.
+            gain = np.append(np.bincount(step, bareness, minlength=1), 0)
             end = gain[::-1].cumsum()[::-1].argmax() / 20
-            beyond = floor + (1 - floor) * _soft(place - end + 0.05, 0.12)
-            places[..., bare] *= np.where(mine, beyond, 1)
-        return places / places.sum(-1, keepdims=True)
+            beyond = floor + (1 - floor) * _smooth_step(position - end + 0.05, 0.12)
+            prior[..., bare] *= np.where(limb, beyond, 1)
+        return np.asarray(prior / prior.sum(-1, keepdims=True))
 
     # Smoothing ---------------------------------------------------------------------------------------
 
-    def _regions(self) -> np.ndarray:
+    def _superpixels(self) -> Indices:
         """Return superpixels of the person, int (h, w); -1 outside."""
-        # scikit-image's own masking starts with a k-means that takes longer than all the rest.
-        wanted = int(np.clip(self.person.size / 60, 200, 3000))
+        # Masked SLIC of scikit-image starts with a k-means that takes longer than everything else here.
+        count = int(np.clip(self.person.size / 60, 200, 3000))
         cells = slic(
-            self.rgb, wanted, compactness=8, max_num_iter=5, enforce_connectivity=False, start_label=0
+            self.rgb, count, compactness=8, max_num_iter=5, enforce_connectivity=False, start_label=0
         )
-        regions = np.full(self.person.shape, -1)
-        regions[self.person] = np.unique(cells[self.person], return_inverse=True)[1]
-        return regions
+        superpixels = np.full(self.person.shape, -1)
+        superpixels[self.person] = np.unique(cells[self.person], return_inverse=True)[1]
+        return superpixels
 
-    def _smoothed(self, weighed: np.ndarray, regions: np.ndarray) -> np.ndarray:
-        """Return the shares smoothed over superpixels by random walks that avoid colour edges.
+    def _smoothed(self, weighted: Floats, superpixels: Indices) -> Floats:
+        """Return the posterior smoothed over superpixels by random walks that avoid colour edges.
 
-        Random walker with priors (Grady 2005, "Multilabel random walker image segmentation using
-        prior models") on the graph of superpixels.
+        Random walker with priors (Grady, "Multilabel random walker image segmentation using prior
+        models", CVPR 2005) on the graph of superpixels.
         """
-        inside = regions >= 0
-        number = regions[inside]
+        inside = superpixels >= 0
+        number = superpixels[inside]
         count = int(number.max()) + 1
         size = np.maximum(np.bincount(number, minlength=count), 1)
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float64)[inside]
         colour = np.stack([np.bincount(number, lab[:, i], count) for i in range(3)], 1) / size[:, None]
-        logs = np.log(weighed[inside] + 1e-6)
+        logs = np.log(weighted[inside] + 1e-6)
         prior = np.stack([np.bincount(number, logs[:, i], count) for i in range(logs.shape[1])], 1)
         prior = np.exp(prior / size[:, None])
         prior = prior / prior.sum(1, keepdims=True)
 
         pairs = []
-        for one, other in ((regions[:, :-1], regions[:, 1:]), (regions[:-1], regions[1:])):
+        for one, other in (
+            (superpixels[:, :-1], superpixels[:, 1:]),
+            (superpixels[:-1], superpixels[1:]),
+        ):
             touching = (one != other) & (one >= 0) & (other >= 0)
             pairs.append(np.stack([one[touching], other[touching]], 1))
         edge = np.concatenate(pairs)
         apart = np.linalg.norm((colour[edge[:, 0]] - colour[edge[:, 1]]) * [0.6, 1.2, 1.2], axis=1)
         weight = np.exp(-np.square(apart / 10)) + 1e-4
-        walk = coo_array((weight, (edge[:, 0], edge[:, 1])), (count, count)).tocsr()
-        walk = walk + walk.T
+        adjacency = coo_array((weight, (edge[:, 0], edge[:, 1])), (count, count)).tocsr()
+        adjacency = adjacency + adjacency.T
         pull = 0.35 * size
-        laplacian = diags_array(walk.sum(1) + pull) - walk
+        laplacian = diags_array(adjacency.sum(1) + pull) - adjacency
         solved = splu(laplacian.tocsc()).solve(prior * pull[:, None])
 
-        smooth = weighed.copy()
-        smooth[inside] = np.sqrt(np.clip(solved, 1e-6, 1)[number] * np.clip(weighed[inside], 1e-4, 1))
+        smooth = weighted.copy()
+        smooth[inside] = np.sqrt(np.clip(solved, 1e-6, 1)[number] * np.clip(weighted[inside], 1e-4, 1))
         smooth[inside] /= smooth[inside].sum(-1, keepdims=True)
         return _guided(self.rgb, smooth, self.person)
 
-    def at_full_size(self, shares: np.ndarray) -> np.ndarray:
-        """Return shares of the working grid on the canvas, float32 (1024, 768, kinds); OTHER around them."""
+    def at_full_size(self, posterior: Floats) -> Floats:
+        """Return the working grid's posterior on the canvas, float32 (1024, 768, kinds); OTHER around it."""
         top, _, left, _ = self.box
-        rows, columns, count = shares.shape
+        rows, columns, count = posterior.shape
         full = np.zeros((HEIGHT, WIDTH, count), np.float32)
-        full[..., _C.OTHER] = 1  # specks of the mask that are no part of the person
-        big = cv2.resize(shares, (SHRINK * columns, SHRINK * rows), interpolation=cv2.INTER_LINEAR)
+        full[..., Kind.OTHER] = 1  # small regions of the mask away from the person
+        big = cv2.resize(posterior, (SHRINK * columns, SHRINK * rows), interpolation=cv2.INTER_LINEAR)
         full[SHRINK * top : SHRINK * (top + rows), SHRINK * left : SHRINK * (left + columns)] = big
         return full
 
-    def check(self, labels: np.ndarray) -> None:
+    def check(self, labels: Labels) -> None:
         """Raise ParsingError when too little of the CIHP labels, uint8 (1024, 768), is upper garment."""
         body = self.body
         width = float(np.linalg.norm(body.shoulders[0] - body.shoulders[1]))
@@ -539,57 +592,56 @@ class Scene:
         trunk = max(width, 0.9 * body.head) * shown * SHRINK**2
         if np.isin(labels, (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT)).sum() < 0.2 * trunk:
             raise ParsingError(
-                "No upper garment is to be seen on the person; use a photograph that shows the chest "
-                "uncovered by bags, arms or long hair."
+                "No upper garment was found on the person; use a photograph in which bags, arms or long hair "
+                "do not cover the chest."
             )
 
     # Names -------------------------------------------------------------------------------------------
 
-    def name_sides(self, classes: np.ndarray) -> np.ndarray:
-        """Return the CIHP labels, uint8 (1024, 768), of classes at full size."""
-
-        def wide(left_is_nearer: np.ndarray) -> np.ndarray:
-            full = np.zeros((HEIGHT, WIDTH), bool)
-            top, _, left, _ = self.box
-            big = np.kron(left_is_nearer, np.ones((SHRINK, SHRINK), bool))
-            rows, columns = (
-                min(big.shape[0], HEIGHT - SHRINK * top),
-                min(big.shape[1], WIDTH - SHRINK * left),
-            )
-            full[SHRINK * top : SHRINK * top + rows, SHRINK * left : SHRINK * left + columns] = big[
-                :rows, :columns
-            ]
-            return full
-
+    def name_sides(self, kinds: Indices) -> Labels:
+        """Return the CIHP labels, uint8 (1024, 768), of kinds (1024, 768); the nearer limb gives the side."""
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-        for c, part in (
-            (_C.HAIR, Part.HAIR),
-            (_C.FACE, Part.FACE),
-            (_C.NECK, Part.NECK),
-            (_C.UPPER, Part.UPPER_CLOTHES),
+        for kind, part in (
+            (Kind.HAIR, Part.HAIR),
+            (Kind.FACE, Part.FACE),
+            (Kind.NECK, Part.NECK),
+            (Kind.UPPER, Part.UPPER_CLOTHES),
+            (Kind.LOWER, Part.PANTS),
         ):
-            labels[classes == c] = part
-        labels[classes == _C.LOWER] = Part.PANTS
-        for c, fields, right, left in (
-            (_C.ARM, self.arms, Part.RIGHT_ARM, Part.LEFT_ARM),
-            (_C.LEG, self.legs, Part.RIGHT_LEG, Part.LEFT_LEG),
-            (_C.SHOE, self.feet, Part.RIGHT_SHOE, Part.LEFT_SHOE),
+            labels[kinds == kind] = part
+        for kind, distances, right, left in (
+            (Kind.ARM, self.arms, Part.RIGHT_ARM, Part.LEFT_ARM),
+            (Kind.LEG, self.legs, Part.RIGHT_LEG, Part.LEFT_LEG),
+            (Kind.SHOE, self.feet, Part.RIGHT_SHOE, Part.LEFT_SHOE),
         ):
-            nearer = wide(fields[1] < fields[0])
-            labels[classes == c] = right
-            labels[(classes == c) & nearer] = left
+            left_is_nearer = self._flags_at_full_size(distances[1] < distances[0])
+            labels[kinds == kind] = right
+            labels[(kinds == kind) & left_is_nearer] = left
         return labels
 
+    def _flags_at_full_size(self, flags: Flags) -> Flags:
+        """Return the working grid's flags on the canvas, bool (1024, 768); False around them."""
+        full = np.zeros((HEIGHT, WIDTH), bool)
+        top, _, left, _ = self.box
+        big = np.kron(flags, np.ones((SHRINK, SHRINK), bool))
+        rows = min(big.shape[0], HEIGHT - SHRINK * top)
+        columns = min(big.shape[1], WIDTH - SHRINK * left)
+        full[SHRINK * top : SHRINK * top + rows, SHRINK * left : SHRINK * left + columns] = big[
+            :rows, :columns
+        ]
+        return full
 
-def _box(person: np.ndarray) -> tuple[int, int, int, int]:
+
+def _box(person: Flags) -> tuple[int, int, int, int]:
+    """Return the person's box on the working grid with a margin: top, bottom, left, right."""
     rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
     if len(rows) < 20 or len(columns) < 20 or person.sum() < 1000:
         raise ParsingError("The person's mask is empty; use a photograph that shows the person larger.")
     return max(rows[0] - 4, 0), rows[-1] + 5, max(columns[0] - 4, 0), columns[-1] + 5
 
 
-def _lit_and_shaded(rgb: np.ndarray) -> ColourModel | None:
-    """Return the colour model of a surface seen as these pixels, uint8 (n, 3), in more and less light."""
+def _lit_and_shaded(rgb: NDArray[np.uint8]) -> ColourModel | None:
+    """Return the colour model of a surface with these pixels, uint8 (n, 3), under more and less light."""
     light = np.array([0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.45, 1.75])
     weights = np.array([0.08, 0.15, 0.3, 0.6, 1, 0.6, 0.3, 0.12])
     # Light scales linear intensities; the pixels are gamma-coded.
@@ -597,29 +649,32 @@ def _lit_and_shaded(rgb: np.ndarray) -> ColourModel | None:
     return ColourModel.of(bin_numbers(scaled).ravel(), np.repeat(weights, len(rgb)), spread=(1.8, 0.9, 1.1))
 
 
-def _soft(value: np.ndarray, width: float) -> np.ndarray:
-    """Return a step at zero, 0..1, as soft as `width`."""
-    return 1 / (1 + np.exp(np.clip(-value / (0.5 * width), -30, 30)))
+def _smooth_step(value: Floats, width: float) -> Floats:
+    """Return a logistic step at zero, 0..1, that rises within about `width`."""
+    return np.asarray(1 / (1 + np.exp(np.clip(-value / (0.5 * width), -30, 30))))
 
 
-def _guided(rgb: np.ndarray, shares: np.ndarray, inside: np.ndarray, radius: int = 4) -> np.ndarray:
-    """Return the shares smoothed along the picture's edges (guided filter, He et al. 2010), mask-aware."""
+def _guided(rgb: Image, posterior: Floats, inside: Flags, radius: int = 4) -> Floats:
+    """Return the posterior smoothed along the picture's edges within the mask `inside`.
+
+    Guided filter (He, Sun, Tang, "Guided Image Filtering", ECCV 2010) with means over the mask only.
+    """
     guide = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     mask = inside.astype(np.float32)
     kernel = (2 * radius + 1,) * 2
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return cv2.blur(values, kernel)
+    def mean(values: Floats) -> Floats:
+        return np.asarray(cv2.blur(values, kernel))
 
     count = np.maximum(mean(mask), 1e-3)
     mean_guide = mean(guide * mask) / count
     variance = mean(guide * guide * mask) / count - mean_guide**2
-    smooth = np.empty_like(shares)
-    for i in range(shares.shape[-1]):
-        share = shares[..., i] * mask
+    smooth = np.empty_like(posterior)
+    for i in range(posterior.shape[-1]):
+        share = posterior[..., i] * mask
         mean_share = mean(share) / count
         slope = (mean(guide * share) / count - mean_guide * mean_share) / (variance + 1e-3)
         offset = mean_share - slope * mean_guide
         smooth[..., i] = mean(slope * mask) / count * guide + mean(offset * mask) / count
     smooth = np.clip(smooth, 1e-6, None)
-    return smooth / smooth.sum(-1, keepdims=True)
+    return np.asarray(smooth / smooth.sum(-1, keepdims=True))
