@@ -103,8 +103,8 @@ def test_its_artifacts_are_its_own(plain):
     ("chosen", "expected"),
     [
         ({"engine": "plain"}, "it must be one of auto, "),
-        ({"engine": "geometric", "category": "dresses"}, "the engine geometric draws upper_body"),
-        ({"category": "dresses"}, "the engine auto draws upper_body"),
+        ({"engine": "geometric", "category": "dresses"}, "the engine geometric supports upper_body"),
+        ({"category": "dresses"}, "the engine auto supports upper_body"),
     ],
 )
 def test_without_the_line_neither_the_engine_nor_its_category_is_accepted(chosen, expected):
@@ -114,7 +114,7 @@ def test_without_the_line_neither_the_engine_nor_its_category_is_accepted(chosen
 
 def test_a_category_that_the_engine_cannot_draw_is_refused(plain):
     assert options(category="dresses")["category"] == "dresses", "auto may still choose an engine that can"
-    with pytest.raises(InputValidationError, match="the engine viton_hd draws upper_body"):
+    with pytest.raises(InputValidationError, match="the engine viton_hd supports upper_body"):
         TryonRequest.parse(("a", "b"), {"engine": "viton_hd", "category": "dresses"})
 
 
