@@ -87,7 +87,7 @@ def _errors() -> Iterator[str]:
     yield "## Errors\n"
     yield (
         "Every error in a job's status has a name, a message that says what to do, the input at fault and\n"
-        "`retryable`. A retryable error is retried with exponential backoff, `TRYON_MAX_ATTEMPTS` times in all.\n"
+        "`retryable`. Retryable errors are retried with exponential backoff, `TRYON_MAX_ATTEMPTS` in all.\n"
     )
     yield from _table(
         ("error", "when", "retryable"),
@@ -101,8 +101,8 @@ def _errors() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
     yield (
-        "Each from the environment. If the database, broker or object store is not set, the embedded server is\n"
-        "used while `tryon up` runs.\n"
+        "Each from the environment. Where the database, broker or object store is not set, the embedded\n"
+        "server is used while `tryon up` runs.\n"
     )
     yield from _table(
         ("variable", "default", "meaning"),
