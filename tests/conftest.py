@@ -1,4 +1,4 @@
-"""Real PostgreSQL, Valkey and S3 for the tests: started once, emptied for each test that asks."""
+"""Real PostgreSQL, Valkey and S3 for tests: started once, emptied for each test that uses them."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ import db.session
 from config.settings import settings
 from db.migrate import upgrade
 from db.models import Base
-from tests.support.workers import BRISK, ROOT, WorkerProcess
+from tests.support.workers import FAST_SETTINGS, ROOT, WorkerProcess
 from worker.app import app
 from worker.artifacts.storage import storage
 from worker.machine.embedded.servers import NAMES, EmbeddedServers
@@ -21,7 +21,7 @@ from worker.queue import sweep
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    """Running servers, to which the environment, and so every child process, points."""
+    """Running servers; the environment of this process and its children points to them."""
     data_dir: Path = tmp_path_factory.mktemp("tryon")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("TRYON_")]:
@@ -44,7 +44,7 @@ def _migrated(servers: EmbeddedServers) -> None:
 
 @pytest.fixture
 def database(servers: EmbeddedServers, _migrated: None) -> str:
-    """The URL of a migrated database without a job; running workers stay in it."""
+    """The URL of a migrated database without jobs. Running workers stay in its table."""
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "workers")
     with db.session.engine().begin() as connection:
         connection.execute(text(f"TRUNCATE {tables} CASCADE"))
@@ -56,7 +56,7 @@ def models_dir() -> Path:
     """The folder of the model files, which `make setup` fetches."""
     folder = ROOT / ".tryon" / "models"
     if not folder.is_dir():
-        pytest.fail(f"{folder} is not there: run `make setup`, or `tryon weights fetch`")
+        pytest.fail(f"{folder} does not exist: run `make setup`, or `tryon weights fetch`")
     return folder
 
 
@@ -64,17 +64,17 @@ def models_dir() -> Path:
 def quick_worker(
     servers: EmbeddedServers, _migrated: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerProcess]:
-    """A worker on both queues that runs the stand-in stages."""
+    """A worker on both queues that runs the stub stages."""
     storage().ensure_buckets()
-    running = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
-    yield running
-    running.stop()
+    worker = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
+    yield worker
+    worker.stop()
 
 
 @pytest.fixture
 def sweeping(monkeypatch: pytest.MonkeyPatch, database: str) -> Iterator[None]:
-    """A sweep that runs beside the test."""
-    for name, value in BRISK.items():
+    """A sweep that runs during the test."""
+    for name, value in FAST_SETTINGS.items():
         monkeypatch.setenv(name, value)
     settings.cache_clear()
     stop = threading.Event()

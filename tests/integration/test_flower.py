@@ -1,4 +1,4 @@
-"""The dashboard shows every stage as a task of its own name, with its run time."""
+"""The dashboard shows every stage as a task with its name and run time."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ import pytest
 from tasks import tryon
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
-from tests.support.workers import BRISK, ROOT, WorkerProcess, ended
+from tests.support.workers import FAST_SETTINGS, ROOT, WorkerProcess, ended
 from worker.artifacts.storage import storage
 
 AUTH = "shop:secret"
@@ -33,7 +33,7 @@ def flower(database, tmp_path):
                 *(f"--port={port}", f"--basic-auth={AUTH}"),
             ],
             cwd=ROOT,
-            env=os.environ | BRISK,
+            env=os.environ | FAST_SETTINGS,
             stdout=output,
             stderr=output,
         )
@@ -42,13 +42,14 @@ def flower(database, tmp_path):
     process.wait(20)
 
 
-def ask(url, *, auth=AUTH):
-    request = urllib.request.Request(url)
+def get(url, *, auth=AUTH):
+    """Return the JSON of a response, the status code of an error, or None when the server does not answer."""
+    request = urllib.request.Request(url)  # noqa: S310 - a fixed http address
     if auth:
         request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - a fixed http address
+            return json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code
@@ -56,21 +57,21 @@ def ask(url, *, auth=AUTH):
         return None
 
 
-def test_every_stage_is_shown_with_its_run_time(request, flower, sweeping, tmp_path):
+def test_flower_shows_every_stage_with_its_run_time(request, flower, sweeping, tmp_path):
     url, log = flower
-    wait_for(lambda: isinstance(ask(f"{url}/api/tasks"), dict), f"Flower to answer; see {log}")
-    assert ask(f"{url}/api/tasks", auth=None) == 401
+    wait_for(lambda: isinstance(get(f"{url}/api/tasks"), dict), f"Flower to answer; see {log}")
+    assert get(f"{url}/api/tasks", auth=None) == 401
     storage().ensure_buckets()
     worker = WorkerProcess(tmp_path / "worker.log")
     try:
         keys, _ = put(request)
         assert ended(tryon.delay(*keys).id)["status"] == "succeeded"
-        wanted = {f"tasks.{name}" for name in ("tryon", "pose", "cloth", "parse", "generate")}
+        expected = {f"tasks.{name}" for name in ("tryon", "pose", "cloth", "parse", "generate")}
 
         def shown():
-            tasks = ask(f"{url}/api/tasks").values()
+            tasks = get(f"{url}/api/tasks").values()
             return {task["name"] for task in tasks if task["state"] == "SUCCESS" and task["runtime"] > 0}
 
-        wait_for(lambda: shown() >= wanted, "every stage to be shown with its run time")
+        wait_for(lambda: shown() >= expected, "every stage to be shown with its run time")
     finally:
         worker.stop()

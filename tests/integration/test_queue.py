@@ -1,4 +1,4 @@
-"""A job through broker, workers, database and object store, with stand-in stages."""
+"""Jobs through broker, workers, database and object store, with stub stages."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def _clean(database, quick_worker):
         log.unlink()
 
 
-def test_the_producer_gets_its_picture(request):
+def test_a_producer_gets_its_result(request):
     keys, contents = put(request)
     handle = tryon.delay(*keys, output_format="png", seed=7)
     result_key = handle.get(timeout=60)
@@ -49,31 +49,31 @@ def test_the_producer_gets_its_picture(request):
     assert (picture == quick.expected_result(*contents)).all()
 
 
-def test_a_message_from_a_process_without_the_database_makes_the_job(request, servers):
+def test_a_message_alone_creates_the_job(request, servers):
     keys, _ = put(request)
-    stranger = Celery(broker=servers.endpoints["broker_url"])
+    producer = Celery(broker=servers.endpoints["broker_url"])
     for _ in range(2):
-        stranger.send_task("tasks.tryon", keys, {"seed": 3}, task_id="from-afar", queue="cpu")
-    sent = AsyncResult("from-afar", app=app)
+        producer.send_task("tasks.tryon", keys, {"seed": 3}, task_id="sent-by-message", queue="cpu")
+    handle = AsyncResult("sent-by-message", app=app)
     with pytest.raises(jobs.UnknownJobError):
         AsyncResult("never-sent", app=app).state  # noqa: B018
-    wait_for(sent.exists, "the job's row")
-    assert sent.get(timeout=60) == "results/from-afar/tryon.png"
+    wait_for(handle.exists, "the job's row")
+    assert handle.get(timeout=60) == "results/sent-by-message/tryon.png"
     assert jobs.counts() == {"succeeded": 1}
-    stranger.close()
+    producer.close()
 
 
-def test_a_bad_message_fails_by_name(request, servers):
-    stranger = Celery(broker=servers.endpoints["broker_url"])
-    stranger.send_task("tasks.tryon", ("a", "b"), {"engine": "magic"}, task_id="bad", queue="cpu")
-    stranger.close()
+def test_an_invalid_message_fails_with_a_named_error(request, servers):
+    producer = Celery(broker=servers.endpoints["broker_url"])
+    producer.send_task("tasks.tryon", ("a", "b"), {"engine": "magic"}, task_id="bad", queue="cpu")
+    producer.close()
     wait_for(AsyncResult("bad", app=app).exists, "the refused job's row")
     with pytest.raises(InputValidationError, match="engine"):
         AsyncResult("bad", app=app).get(timeout=60)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "named"),
+    ("arguments", "options", "fault"),
     [
         (("a",), {}, "cloth_key"),
         (("a", "b", "c"), {}, "positional"),
@@ -87,13 +87,13 @@ def test_a_bad_message_fails_by_name(request, servers):
         (("a", "b"), {"person_key": "c"}, "person_key"),
     ],
 )
-def test_a_bad_request_is_refused_at_the_door(arguments, options, named):
-    with pytest.raises(InputValidationError, match=named):
+def test_an_invalid_request_is_refused(arguments, options, fault):
+    with pytest.raises(InputValidationError, match=fault):
         tryon.delay(*arguments, **options)
     assert jobs.counts() == {}
 
 
-def test_the_same_idempotency_key_gives_the_same_job(request):
+def test_the_same_idempotency_key_returns_the_same_job(request):
     keys, _ = put(request)
     first = tryon.delay(*keys, idempotency_key="order-7")
     second = tryon.delay(*keys, idempotency_key="order-7")
@@ -104,10 +104,10 @@ def test_the_same_idempotency_key_gives_the_same_job(request):
     assert jobs.counts() == {"succeeded": 1}
 
 
-def test_a_user_error_fails_at_once_and_touches_no_gpu_stage(request):
+def test_a_user_error_fails_without_a_retry_and_before_any_gpu_stage(request):
     keys, _ = put(request, person="raise NoPersonError")
     handle = tryon.delay(*keys)
-    with pytest.raises(NoPersonError, match="as the test asked"):
+    with pytest.raises(NoPersonError, match="as the test requested"):
         handle.get(timeout=60)
     record = jobs.status(handle.id)
     assert handle.state == "FAILURE"
@@ -115,15 +115,15 @@ def test_a_user_error_fails_at_once_and_touches_no_gpu_stage(request):
     assert quick.runs("parse") == quick.runs("generate") == []
 
 
-def test_a_missing_object_is_named(request):
+def test_a_missing_object_is_named_in_the_error(request):
     keys, _ = put(request)
-    handle = tryon.delay("people/nobody.jpg", keys[1])
-    with pytest.raises(InputValidationError, match=r"people/nobody\.jpg"):
+    handle = tryon.delay("people/missing.jpg", keys[1])
+    with pytest.raises(InputValidationError, match=r"people/missing\.jpg"):
         handle.get(timeout=60)
-    assert jobs.status(handle.id)["error"]["input"] == "people/nobody.jpg"
+    assert jobs.status(handle.id)["error"]["input"] == "people/missing.jpg"
 
 
-def test_a_passing_fault_is_tried_again(request, sweeping):
+def test_a_transient_error_is_retried(request, sweeping):
     keys, _ = put(request, person="raise StorageError 2")
     handle = tryon.delay(*keys)
     handle.get(timeout=60)
@@ -132,7 +132,7 @@ def test_a_passing_fault_is_tried_again(request, sweeping):
     assert record["stages"][0]["error"] is None
 
 
-def test_a_fault_that_stays_fails_by_name_within_bounds(request, sweeping):
+def test_a_permanent_error_fails_after_the_last_attempt(request, sweeping):
     keys, _ = put(request, person="raise StorageError")
     handle = tryon.delay(*keys)
     with pytest.raises(StorageError):
@@ -141,16 +141,16 @@ def test_a_fault_that_stays_fails_by_name_within_bounds(request, sweeping):
 
 
 @pytest.mark.parametrize(
-    ("raised", "named"), [("MemoryError", "OutOfMemoryError"), ("ZeroDivisionError", "InternalError")]
+    ("raised", "name"), [("MemoryError", "OutOfMemoryError"), ("ZeroDivisionError", "InternalError")]
 )
-def test_an_unnamed_fault_gets_a_name(request, sweeping, raised, named):
+def test_an_unexpected_exception_becomes_a_named_error(request, sweeping, raised, name):
     keys, _ = put(request, person=f"raise {raised}")
     record = ended(tryon.delay(*keys).id)
-    assert (record["error"]["name"], record["error"]["stage"]) == (named, "pose")
-    assert "as the test asked" in record["error"]["message"]
+    assert (record["error"]["name"], record["error"]["stage"]) == (name, "pose")
+    assert "as the test requested" in record["error"]["message"]
 
 
-def test_one_garment_on_many_people_is_cut_out_once(request, sweeping):
+def test_one_garment_for_many_people_is_segmented_once(request, sweeping):
     keys, _ = put(request)
     people = [f"people/{request.node.name}-{number}" for number in range(12)]
     for key in people:
@@ -176,27 +176,27 @@ def test_a_canceled_job_does_not_run(request):
 
 
 def submit_unsent(job_id, keys):
-    """Write a job of which no worker is told."""
+    """Write a job without sending its message."""
     options = TryonRequest(person_key=keys[0], cloth_key=keys[1]).options()
     specs = stage_specs()
     jobs.submit(job_id, person_key=keys[0], cloth_key=keys[1], options=options, stages=specs)
 
 
-def test_a_job_whose_message_was_lost_runs_all_the_same(request, sweeping):
+def test_a_job_whose_message_was_lost_still_runs(request, sweeping):
     keys, _ = put(request)
     submit_unsent("unsent", keys)
     assert ended("unsent")["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(
-    ("environment", "says"),
+    ("environment", "message"),
     [
         ({"TRYON_DEVICE": "cuda:99", "TRYON_DATA_DIR": str(ROOT / ".tryon")}, "TRYON_DEVICE=cuda:99"),
         ({"TRYON_DATA_DIR": "/nonexistent"}, "tryon weights fetch"),
     ],
 )
-def test_a_worker_without_what_it_needs_does_not_start(environment, says):
-    done = subprocess.run(
+def test_a_worker_without_what_it_needs_does_not_start(environment, message):
+    process = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "cpu,gpu"],
         cwd=ROOT,
         env=os.environ | environment,
@@ -205,5 +205,5 @@ def test_a_worker_without_what_it_needs_does_not_start(environment, says):
         check=False,
         timeout=120,
     )
-    assert done.returncode == os.EX_CONFIG
-    assert says in done.stderr
+    assert process.returncode == os.EX_CONFIG
+    assert message in process.stderr

@@ -1,9 +1,10 @@
-"""The object store against a real S3 server."""
+"""The object store with a real S3 server."""
 
 import multiprocessing
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ def store(servers: EmbeddedServers) -> Iterator[Storage]:
     module.reset()
 
 
-def test_inputs_come_back_as_they_went(store: Storage) -> None:
+def test_an_input_is_returned_unchanged(store: Storage) -> None:
     key = "people/Ä b+c&d=1%20/ü.jpg"
     store.put_input(key, b"picture" * 1000, "image/jpeg")
     assert store.get_input(key, max_bytes=7000) == b"picture" * 1000
@@ -30,21 +31,21 @@ def test_inputs_come_back_as_they_went(store: Storage) -> None:
     assert store.get_input("empty", max_bytes=1) == b""
 
 
-def test_a_missing_input_and_a_large_one_have_names(store: Storage) -> None:
+def test_missing_and_large_inputs_are_named_errors(store: Storage) -> None:
     with pytest.raises(
-        InputValidationError, match=r"no object 'nobody\.jpg' in bucket 'tryon-input'"
+        InputValidationError, match=r"no object 'missing\.jpg' in bucket 'tryon-input'"
     ) as missing:
-        store.get_input("nobody.jpg", max_bytes=10)
-    assert missing.value.input == "nobody.jpg"
+        store.get_input("missing.jpg", max_bytes=10)
+    assert missing.value.input == "missing.jpg"
     store.put_input("large.jpg", b"x" * 11, "image/jpeg")
     with pytest.raises(ImageLoadError, match="11 bytes; at most 10") as large:
         store.get_input("large.jpg", max_bytes=10)
     assert large.value.input == "large.jpg"
-    assert store.get_input("large.jpg", max_bytes=11) == b"x" * 11  # the connection is usable again
+    assert store.get_input("large.jpg", max_bytes=11) == b"x" * 11  # the connection is still usable
 
 
 @pytest.mark.parametrize("key", ["", "x" * 5000])
-def test_a_key_that_no_store_takes_is_the_users_error(store: Storage, key: str) -> None:
+def test_an_invalid_object_key_is_a_user_error(store: Storage, key: str) -> None:
     with pytest.raises(InputValidationError):
         store.get_input(key, max_bytes=10)
 
@@ -63,24 +64,24 @@ def test_artifacts(store: Storage) -> None:
 @pytest.mark.parametrize(
     "key", ["artifacts/pose/..", "results/x/y", "artifacts/../" + "ab" * 32, ARTIFACT + "\n"]
 )
-def test_an_artifact_has_an_artifacts_key(store: Storage, key: str) -> None:
-    with pytest.raises(ValueError, match="not an artifact's key"):
+def test_an_invalid_artifact_key_is_refused(store: Storage, key: str) -> None:
+    with pytest.raises(ValueError, match="not an artifact key"):
         store.put_artifact(key, b"")
 
 
-def test_a_result_has_a_public_url_for_a_while(store: Storage) -> None:
+def test_a_result_has_a_presigned_url(store: Storage) -> None:
     store.put_result("results/1/tryon.png", b"picture", "image/png")
     assert store.get_result("results/1/tryon.png") == b"picture"
     url = store.presign_result("results/1/tryon.png", 60)
-    with urllib.request.urlopen(url) as answer:
-        assert answer.read() == b"picture"
-        assert answer.headers["Content-Type"] == "image/png"
+    with urllib.request.urlopen(url) as response:  # noqa: S310 - an http address of the test's own server
+        assert response.read() == b"picture"
+        assert response.headers["Content-Type"] == "image/png"
     with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-        urllib.request.urlopen(url.split("?")[0])
+        urllib.request.urlopen(url.split("?")[0])  # noqa: S310 - as above
     refused.value.close()
 
 
-def test_buckets_are_made_once_and_named_when_missing(store: Storage) -> None:
+def test_buckets_are_created_once_and_named_when_missing(store: Storage) -> None:
     other = Storage(s3_endpoint(), "other-input", "other-output")
     with pytest.raises(StorageError, match=r"no bucket 'other-input'.*TRYON_INPUT_BUCKET"):
         other.check()
@@ -94,17 +95,17 @@ def test_buckets_are_made_once_and_named_when_missing(store: Storage) -> None:
     other.close()
 
 
-def test_wrong_keys_and_a_store_that_is_away_say_which_setting(store: Storage) -> None:
-    here = s3_endpoint()
-    wrong = Storage(S3Endpoint(here.endpoint_url, here.region, here.access_key_id, "no"), "tryon-input", "o")
+def test_wrong_credentials_and_an_unreachable_store_name_the_setting(store: Storage) -> None:
+    endpoint = s3_endpoint()
+    wrong = Storage(replace(endpoint, secret_access_key="no"), "tryon-input", "o")
     with pytest.raises(StorageError, match="TRYON_S3_SECRET_ACCESS_KEY"):
         wrong.get_input("x", max_bytes=1)
     wrong.close()
-    away = Storage(S3Endpoint("http://127.0.0.1:9", here.region, "a", "b"), "tryon-input", "o")
+    unreachable = Storage(S3Endpoint("http://127.0.0.1:9", endpoint.region, "a", "b"), "tryon-input", "o")
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:9 does not answer.*TRYON_S3_ENDPOINT_URL") as error:
-        away.check()
+        unreachable.check()
     assert error.value.retryable
-    away.close()
+    unreachable.close()
 
 
 def test_a_restart_of_the_server_is_survived(store: Storage, servers: EmbeddedServers) -> None:
@@ -117,7 +118,7 @@ def _read_in_child(parent: int, answers: "multiprocessing.SimpleQueue[tuple[bool
     answers.put((id(storage().client) != parent, storage().get_artifact(ARTIFACT)))
 
 
-def test_a_forked_child_has_a_client_of_its_own(store: Storage) -> None:
+def test_a_forked_child_has_its_own_client(store: Storage) -> None:
     store.put_artifact(ARTIFACT, b"one")
     fork = multiprocessing.get_context("fork")
     answers = fork.SimpleQueue()

@@ -1,4 +1,4 @@
-"""Workers are killed at every point of a job, the broker forgets, the database restarts: no job is lost."""
+"""No job is lost when workers are killed at any point, the broker loses its data, or a server restarts."""
 
 import itertools
 from io import BytesIO
@@ -40,93 +40,93 @@ CASES = [
 @pytest.fixture(autouse=True)
 def _clean(database, sweeping):
     storage().ensure_buckets()
-    for left in settings().data_dir.glob("runs-*"):
-        left.unlink()
+    for log in settings().data_dir.glob("runs-*"):
+        log.unlink()
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start workers that the test's end stops."""
-    started = []
+    """Start workers that are stopped after the test."""
+    workers = []
 
-    def one(**environment):
-        worker = WorkerProcess(tmp_path / f"worker-{len(started)}.log", **environment)
-        started.append(worker)
+    def start_worker(**environment):
+        worker = WorkerProcess(tmp_path / f"worker-{len(workers)}.log", **environment)
+        workers.append(worker)
         return worker
 
-    yield one
-    for worker in started:
+    yield start_worker
+    for worker in workers:
         worker.stop()
 
 
-def assert_right(record, contents):
+def assert_correct(record, contents):
     assert record["status"] == "succeeded", record
     picture = np.asarray(Image.open(BytesIO(storage().get_result(record["result_key"]))))
     assert (picture == quick.expected_result(*contents)).all()
 
 
-@pytest.mark.parametrize(("point", "stage", "whom"), CASES)
-def test_a_kill_loses_no_job(request, start, tmp_path, point, stage, whom):
-    tokens = tmp_path / "kills"
-    tokens.write_text("x")
-    kill = {"TEST_KILL": f"{point}:{stage}:{whom}", "TEST_KILL_FILE": str(tokens)}
+@pytest.mark.parametrize(("point", "stage", "target"), CASES)
+def test_a_killed_worker_loses_no_job(request, start, tmp_path, point, stage, target):
+    kill_file = tmp_path / "kills"
+    kill_file.write_text("x")
+    kill = {"TEST_KILL": f"{point}:{stage}:{target}", "TEST_KILL_FILE": str(kill_file)}
     worker = start(**kill)
     keys, contents = put(request)
     handle = tryon.delay(*keys)
-    if whom == "worker":
+    if target == "worker":
         wait_for(lambda: not worker.alive, "the worker to be killed")
         start(**kill)
     record = ended(handle.id)
-    assert tokens.read_text() == "", "the kill happened"
-    assert_right(record, contents)
-    attempts = {one["name"]: one["attempt"] for one in record["stages"]}
-    again = point not in ("finished", "woken")  # its row was finished before the kill
-    assert attempts == {name: 2 if name == stage and again else 1 for name in STAGES}
+    assert kill_file.read_text() == "", "the kill did not happen"
+    assert_correct(record, contents)
+    attempts = {row["name"]: row["attempt"] for row in record["stages"]}
+    retried = point not in ("finished", "woken")  # at these two the row had succeeded before the kill
+    assert attempts == {name: 2 if name == stage and retried else 1 for name in STAGES}
 
 
-def test_a_kill_in_a_batch_loses_none_of_its_jobs(request, start, tmp_path):
+def test_a_worker_killed_in_a_batch_loses_none_of_its_jobs(request, start, tmp_path):
     for name in NAMES:
         (tmp_path / catalogue()[name].file).write_text(name)
-    jobs.forget_silent_workers(silent_s=-1)  # a batch leaves one to each that looks idle
+    jobs.forget_silent_workers(silent_s=-1)  # a batch leaves a stage to each worker that seems idle
     contents = {}
     for number in range(3):
         job_id = f"job-{number}"
         (person_key, cloth_key), (person, cloth) = put(request, suffix=f"-{number}")
-        read = {"pose": person, "cloth": cloth, "parse": person}
-        made = {stage: pack(quick.mark(stage, data)) for stage, data in read.items()}
-        submit_drawable(job_id, made, person_key=person_key, cloth_key=cloth_key, engine="viton_hd")
+        sources = {"pose": person, "cloth": cloth, "parse": person}
+        bundles = {stage: pack(quick.mark(stage, data)) for stage, data in sources.items()}
+        submit_drawable(job_id, bundles, person_key=person_key, cloth_key=cloth_key, engine="viton_hd")
         contents[job_id] = person, cloth
-    tokens = tmp_path / "kills"
-    tokens.write_text("x")
+    kill_file = tmp_path / "kills"
+    kill_file.write_text("x")
     start(
-        TEST_KILL="uploaded:generate:child",  # the first of the batch is in the store, the others are not
-        TEST_KILL_FILE=str(tokens),
+        TEST_KILL="uploaded:generate:child",  # the first artifact of the batch is stored, the others are not
+        TEST_KILL_FILE=str(kill_file),
         TRYON_BATCH="3",
         TRYON_VITON_HD_WEIGHTS=str(tmp_path),
     )
     for job_id, objects in contents.items():
         record = ended(job_id)
-        assert_right(record, objects)
+        assert_correct(record, objects)
         assert record["stages"][-1]["attempt"] == 2
-    assert tokens.read_text() == ""
-    assert quick.batches() == [3], "those of a batch that died are drawn alone"
+    assert kill_file.read_text() == ""
+    assert quick.batches() == [3], "second attempts must not share a batch"
 
 
-def test_a_job_that_kills_its_worker_every_time_fails_alone(request, start, tmp_path):
-    tokens = tmp_path / "kills"
-    tokens.write_text("x" * 10)
-    start(TEST_KILL="computed:pose:child", TEST_KILL_FILE=str(tokens))
+def test_a_job_that_kills_its_worker_in_every_attempt_fails_alone(request, start, tmp_path):
+    kill_file = tmp_path / "kills"
+    kill_file.write_text("x" * 10)
+    start(TEST_KILL="computed:pose:child", TEST_KILL_FILE=str(kill_file))
     keys, _ = put(request)
     record = ended(tryon.delay(*keys).id)
     assert (record["status"], record["error"]["name"]) == ("failed", "InternalError")
     assert record["attempt"] == settings().max_attempts
     assert "died" in record["error"]["message"]
-    tokens.write_text("")
+    kill_file.write_text("")
     other, contents = put(request, suffix="-other")
-    assert_right(ended(tryon.delay(*other).id), contents)
+    assert_correct(ended(tryon.delay(*other).id), contents)
 
 
-def test_a_stage_that_does_not_end_is_ended(request, start):
+def test_a_stage_that_exceeds_its_time_limit_fails(request, start):
     start(TRYON_STAGE_TIMEOUT_S="1")
     keys, _ = put(request, person="hold forever-held")
     record = ended(tryon.delay(*keys).id)
@@ -134,46 +134,46 @@ def test_a_stage_that_does_not_end_is_ended(request, start):
     assert record["attempt"] == settings().max_attempts
 
 
-def test_a_broker_that_forgets_everything_loses_no_job(request, servers, start):
+def test_a_broker_that_loses_its_data_loses_no_job(request, servers, start):
     batch = [put(request, suffix=f"-{number}") for number in range(20)]
     handles = [tryon.delay(*keys) for keys, _ in batch]
     redis.Redis.from_url(servers.endpoints["broker_url"]).flushall()
     start()
     for handle, (_, contents) in zip(handles, batch, strict=True):
-        assert_right(ended(handle.id), contents)
+        assert_correct(ended(handle.id), contents)
 
 
-def test_jobs_are_accepted_while_the_broker_is_away(request, servers, start):
+def test_jobs_are_accepted_while_the_broker_is_unreachable(request, servers, start):
     keys, contents = put(request)
     servers.servers["valkey"].process.wait_or_kill(0)
     handle = tryon.delay(*keys)
     assert handle.state == "PENDING"
     servers.restart("valkey")
     start()
-    assert_right(ended(handle.id), contents)
+    assert_correct(ended(handle.id), contents)
 
 
-def test_a_message_is_kept_while_the_database_is_away(request, servers, start, tmp_path):
+def test_a_message_is_kept_while_the_database_is_unreachable(request, servers, start, tmp_path):
     keys, contents = put(request)
     start(TRYON_OUTAGE_PATIENCE_S="0.5")
     servers.servers["postgres"].process.wait_or_kill(0)
-    stranger = Celery(broker=servers.endpoints["broker_url"])
-    stranger.send_task("tasks.tryon", keys, task_id="from-afar", queue="cpu")
-    stranger.close()
+    producer = Celery(broker=servers.endpoints["broker_url"])
+    producer.send_task("tasks.tryon", keys, task_id="sent-by-message", queue="cpu")
+    producer.close()
     log = tmp_path / "worker-0.log"
-    wait_for(lambda: "does not answer" in log.read_text(), f"the worker to notice; see {log}")
+    wait_for(lambda: "does not answer" in log.read_text(), f"the worker to notice the outage; see {log}")
     servers.restart("postgres")
-    wait_for(AsyncResult("from-afar", app=app).exists, "the job's row")
-    assert_right(ended("from-afar"), contents)
+    wait_for(AsyncResult("sent-by-message", app=app).exists, "the job's row")
+    assert_correct(ended("sent-by-message"), contents)
 
 
 @pytest.mark.parametrize("server", ["postgres", pytest.param("s3", marks=pytest.mark.full)])
-def test_a_server_restarts_in_the_middle_of_a_job(request, servers, start, server):
+def test_a_server_restart_during_a_job_is_survived(request, servers, start, server):
     start()
     keys, contents = put(request, person=f"hold {server}-held")
     handle = tryon.delay(*keys)
     quick.await_held(f"{server}-held")
     servers.restart(server)
     quick.release(f"{server}-held")
-    assert_right(ended(handle.id), contents)
+    assert_correct(ended(handle.id), contents)
     assert jobs.counts() == {"succeeded": 1}

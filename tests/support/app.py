@@ -1,8 +1,8 @@
-"""The worker's Celery application over the stand-in stages, and the kills that a test asks for.
+"""The worker's Celery application with stub stages, and the kills that a test requests.
 
     celery -A tests.support.app worker -Q cpu,gpu
 
-``TEST_KILL=point:stage:whom`` sends SIGKILL at one of `POINTS` of a stage to the ``child`` that runs it or
+``TEST_KILL=point:stage:target`` sends SIGKILL at one of `POINTS` of a stage, to the ``child`` that runs it or
 to the whole ``worker``, once for each character in ``TEST_KILL_FILE``.
 """
 
@@ -14,10 +14,10 @@ from tests.support import quick
 
 quick.install()
 
-from db import jobs  # noqa: E402
-from worker.app import app  # noqa: E402
-from worker.artifacts.storage import Storage  # noqa: E402
-from worker.queue import runner  # noqa: E402
+from db import jobs  # noqa: E402 - the stubs are installed first
+from worker.app import app  # noqa: E402 - the stubs are installed first
+from worker.artifacts.storage import Storage  # noqa: E402 - the stubs are installed first
+from worker.queue import runner  # noqa: E402 - the stubs are installed first
 
 __all__ = ["app"]
 
@@ -25,15 +25,15 @@ POINTS = ("claimed", "computed", "uploaded", "finishing", "finished", "woken")
 
 
 def _kill(point: str, stage: str) -> None:
-    wanted = os.environ.get("TEST_KILL", "").split(":")
-    if wanted[:2] != [point, stage]:
+    requested = os.environ.get("TEST_KILL", "").split(":")
+    if requested[:2] != [point, stage]:
         return
-    tokens = Path(os.environ["TEST_KILL_FILE"])
-    left = tokens.read_text()
-    if not left:
+    kill_file = Path(os.environ["TEST_KILL_FILE"])
+    remaining = kill_file.read_text()
+    if not remaining:
         return
-    tokens.write_text(left[1:])
-    if wanted[2] == "worker":
+    kill_file.write_text(remaining[1:])
+    if requested[2] == "worker":
         os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Objects and rows to begin with."""
+"""Uploads inputs and writes jobs for tests."""
 
 import hashlib
 
@@ -9,29 +9,29 @@ from worker.queue.request import TryonRequest
 
 
 def put(request, person=None, cloth=None, suffix=""):
-    """Upload two objects that belong to this test alone; returns their keys and contents."""
-    mine = request.node.name + suffix
-    person = person or f"person of {mine}"
-    cloth = cloth or f"cloth of {mine}"
-    keys = f"people/{mine}", f"cloths/{mine}"
+    """Upload two objects that only this test uses; returns their keys and their contents."""
+    name = request.node.name + suffix
+    person = person or f"person of {name}"
+    cloth = cloth or f"cloth of {name}"
+    keys = f"people/{name}", f"cloths/{name}"
     for key, data in zip(keys, (person, cloth), strict=True):
         storage().put_input(key, data.encode(), "text/plain")
     return keys, (person.encode(), cloth.encode())
 
 
-def submit_drawable(job_id, made, **request):
-    """Write a job whose stages before the last have succeeded, leaving these packed bundles."""
-    asked = TryonRequest(**request)
+def submit_drawable(job_id, bundles, **options):
+    """Write a job whose stages before the last have succeeded with these packed bundles (stage -> bytes)."""
+    request = TryonRequest(**options)
     jobs.submit(
         job_id,
-        person_key=asked.person_key,
-        cloth_key=asked.cloth_key,
-        options=asked.options(),
+        person_key=request.person_key,
+        cloth_key=request.cloth_key,
+        options=request.options(),
         stages=stage_specs(),
-        priority=asked.priority,
+        priority=request.priority,
     )
-    for stage, data in made.items():
+    for stage, data in bundles.items():
         key = f"artifacts/{stage}/{hashlib.sha256(data).hexdigest()}"
         storage().put_artifact(key, data)
-        held = jobs.claim(job_id, stage, worker="before", lease_s=30)
-        jobs.finish(held, artifact_key=key, run_ms=1, cache_hit=False)
+        claim = jobs.claim(job_id, stage, worker="earlier", lease_s=30)
+        jobs.finish(claim, artifact_key=key, run_ms=1, cache_hit=False)

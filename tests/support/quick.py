@@ -1,12 +1,13 @@
-"""Stand-in stage functions: they take no time and need no models, so that a test is about the queue alone.
+"""Stub stage functions: they take no time and need no models, so that a test covers the queue only.
 
-What a job does is written in its person object: ``raise NoPersonError`` fails in pose, ``raise
-StorageError N`` fails the first N attempts, ``hold NAME`` runs until the test releases it, anything else
-succeeds.
+The text of a job's person object controls its stage pose (and that of the cloth object, cloth):
+``raise NoPersonError`` fails, ``raise StorageError N`` fails the first N attempts, ``hold NAME`` runs until
+the test releases it, anything else succeeds.
 """
 
 import builtins
 import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,70 +20,67 @@ from worker.contract import Method, StageInput
 from worker.stages import table
 
 
-def pose(given: StageInput):
-    _misbehave(given.sources["person"])
-    return mark("pose", given.sources["person"])
+def pose(inputs: StageInput):
+    _obey(inputs.sources["person"])
+    return mark("pose", inputs.sources["person"])
 
 
-def cloth(given: StageInput):
-    _misbehave(given.sources["cloth"])
-    return mark("cloth", given.sources["cloth"])
+def cloth(inputs: StageInput):
+    _obey(inputs.sources["cloth"])
+    return mark("cloth", inputs.sources["cloth"])
 
 
-def parse(given: StageInput):
-    return mark("parse", given.sources["person"])
+def parse(inputs: StageInput):
+    return mark("parse", inputs.sources["person"])
 
 
-def generate(given: StageInput):
-    _count("generate", given.sources["person"])
-    seen = "/".join(given.artifacts[need]["digest.json"] for need in ("pose", "cloth", "parse"))
-    return {
-        "result.png": np.frombuffer(hashlib.sha512(seen.encode()).digest(), np.uint8).reshape(8, 8).copy()
-    }
+def generate(inputs: StageInput):
+    _count("generate", inputs.sources["person"])
+    digests = [inputs.artifacts[need]["digest.json"] for need in ("pose", "cloth", "parse")]
+    return {"result.png": _picture(digests)}
 
 
 def generate_batch(batch):
     with _log("batches").open("a") as log:
         log.write(f"{len(batch)}\n")
-    return [generate(given) for given in batch]
+    return [generate(inputs) for inputs in batch]
 
 
 def expected_result(person: bytes, cloth_: bytes) -> np.ndarray:
-    """The picture that a job on these two objects must end with."""
-    digests = [hashlib.sha256(data).hexdigest() for data in (person, cloth_, person)]
-    return np.frombuffer(hashlib.sha512("/".join(digests).encode()).digest(), np.uint8).reshape(8, 8)
+    """Return the correct result of a job with these two objects."""
+    return _picture([hashlib.sha256(data).hexdigest() for data in (person, cloth_, person)])
 
 
 def runs(stage: str) -> list[str]:
-    """Digests of the objects that the stage's function was called on, one for each call."""
+    """Return the digests of the objects with which the stage's function was called, one for each call."""
     log = _log(stage)
     return log.read_text().split() if log.exists() else []
 
 
 def batches() -> list[int]:
-    """How many stages each batch had that was computed at once."""
+    """Return the size of each batch that was computed."""
     return [int(size) for size in runs("batches")]
 
 
 def await_held(name: str) -> None:
-    """Return once a stage is running that ``hold NAME`` keeps from ending."""
+    """Return once a stage runs that ``hold NAME`` blocks."""
     wait_for(_log("holding-" + name).exists, f"a stage to hold {name}")
 
 
 def release(name: str) -> None:
-    """Let the stages end that ``hold NAME`` holds."""
+    """Let the stages finish that ``hold NAME`` blocks."""
     _log("release-" + name).touch()
 
 
 def install() -> None:
-    """Put the stand-ins in the table of stages."""
+    """Put the stubs into the table of stages."""
     table.STAGES = tuple(
-        replace(row, methods=tuple(StandIn(row.name, real) for real in row.methods)) for row in table.STAGES
+        replace(row, methods=tuple(Stub(row.name, real) for real in row.methods)) for row in table.STAGES
     )
 
 
-class StandIn(Method):
-    """Does a stage under the name of the real method, without its models."""
+class Stub(Method):
+    """Replaces a real method under its name, without its models."""
 
     def __init__(self, stage: str, real: Method) -> None:
         self.name, self.batches = real.name, real.batches
@@ -102,9 +100,14 @@ class StandIn(Method):
 
 
 def mark(stage: str, data: bytes):
-    """What the stage makes of the object."""
+    """Return the bundle of a stage for this object, and count the call."""
     _count(stage, data)
     return {"digest.json": hashlib.sha256(data).hexdigest(), "details.json": {"made_by": stage}}
+
+
+def _picture(digests: list[str]) -> np.ndarray:
+    """Return a small picture that depends on every digest."""
+    return np.frombuffer(hashlib.sha512("/".join(digests).encode()).digest(), np.uint8).reshape(8, 8).copy()
 
 
 def _count(stage: str, data: bytes) -> None:
@@ -116,16 +119,17 @@ def _log(stage: str) -> Path:
     return settings().data_dir / f"runs-{stage}"
 
 
-def _misbehave(data: bytes) -> None:
+def _obey(data: bytes) -> None:
+    """Do what the text of the object says."""
     words = data.decode(errors="replace").split()
     if words[:1] == ["hold"]:
         _log("holding-" + words[1]).touch()
         wait_for(_log("release-" + words[1]).exists, f"the test to release {words[1]}")
     if words[:1] != ["raise"]:
         return
-    times = int(words[2]) if len(words) > 2 else 10**9
-    tried = _log("tries-" + hashlib.sha256(data).hexdigest())
-    with tried.open("a") as log:
+    failures = int(words[2]) if len(words) > 2 else math.inf
+    attempts = _log("attempts-" + hashlib.sha256(data).hexdigest())
+    with attempts.open("a") as log:
         log.write("x")
-    if len(tried.read_text()) <= times:
-        raise (ERRORS.get(words[1]) or getattr(builtins, words[1]))("as the test asked")
+    if len(attempts.read_text()) <= failures:
+        raise (ERRORS.get(words[1]) or getattr(builtins, words[1]))("as the test requested")

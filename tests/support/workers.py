@@ -1,4 +1,4 @@
-"""Real worker processes for the tests, and waiting for what they do."""
+"""Real worker processes for tests."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
-BRISK = {
+FAST_SETTINGS = {
     "TRYON_RETRY_BACKOFF_S": "0.05",
     "TRYON_SWEEP_INTERVAL_S": "0.1",
     "TRYON_WAKE_GRACE_S": "1",
@@ -21,32 +21,32 @@ BRISK = {
     "TRYON_HEARTBEAT_S": "0.3",
     "TRYON_DEVICE": "cpu",
 }
-"""Settings under which a lost worker is noticed in seconds."""
+"""Settings with which a dead worker is noticed within seconds."""
 
 
 class WorkerProcess:
-    """A Celery worker, started as production starts it, ready when this returns."""
+    """A Celery worker, started as in production; ready when the constructor returns."""
 
     def __init__(
         self, log: Path, *, app: str = "tests.support.app", queues: str = "cpu,gpu", **environment: str
     ) -> None:
         self.log = log
-        before = {worker["name"] for worker in jobs.workers()}
+        earlier = {worker["name"] for worker in jobs.workers()}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queues, "-n", f"{log.stem}@%h"],
                 cwd=ROOT,
-                env=os.environ | BRISK | environment,
+                env=os.environ | FAST_SETTINGS | environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        wait_for(lambda: self._ready(before), f"the worker to be ready; see {log}:\n{self.tail()}")
+        wait_for(lambda: self._ready(earlier), f"the worker to be ready; see {log}:\n{self.tail()}")
 
-    def _ready(self, before: set[str]) -> bool:
+    def _ready(self, earlier: set[str]) -> bool:
         if self.process.poll() is not None:
-            raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.tail()}")
-        return any(w["state"] == "ready" and w["name"] not in before for w in jobs.workers())
+            raise AssertionError(f"the worker exited with {self.process.returncode}:\n{self.tail()}")
+        return any(w["state"] == "ready" and w["name"] not in earlier for w in jobs.workers())
 
     def tail(self) -> str:
         return self.log.read_text()[-3000:]
@@ -56,7 +56,7 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def stop(self) -> None:
-        """Stop the worker in good order, and whatever of its session is left by force."""
+        """Stop the worker with SIGTERM, and kill what is left of its session."""
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -69,10 +69,10 @@ class WorkerProcess:
 
 
 def ended(job_id: str, timeout: float = 60) -> dict[str, Any]:
-    """Return the job's status record once it has ended."""
+    """Return the job's status record once the job has finished."""
     record: dict[str, Any] = wait_for(
         lambda: (r := jobs.status(job_id))["status"] in ("succeeded", "failed", "canceled") and r,
-        f"job {job_id} to end; it is {jobs.status(job_id)}",
+        f"job {job_id} to finish; it is {jobs.status(job_id)}",
         timeout,
     )
     return record

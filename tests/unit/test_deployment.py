@@ -1,4 +1,4 @@
-"""What the container files promise: order, health, durability, loopback only, secrets from outside."""
+"""The container files: start order, health checks, durability, loopback ports, secrets."""
 
 import os
 import re
@@ -28,27 +28,27 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def stages() -> dict[str, list[str]]:
-    """The Dockerfile's stages, each with its instructions."""
-    found: dict[str, list[str]] = {}
+    """Return the Dockerfile's stages, each with its instructions."""
+    instructions: dict[str, list[str]] = {}
     for line in DOCKERFILE.splitlines():
         if begins := re.fullmatch(r"FROM \S+ AS (\S+)", line):
-            found[begins[1]] = []
-        elif found and line:
-            found[list(found)[-1]].append(line)
-    return found
+            instructions[begins[1]] = []
+        elif instructions and line:
+            instructions[list(instructions)[-1]].append(line)
+    return instructions
 
 
-def test_the_services_are_all_there() -> None:
+def test_all_services_are_defined() -> None:
     assert set(SERVICES) == OURS | SERVERS
 
 
-def test_nothing_is_published_but_on_the_loopback() -> None:
+def test_ports_are_published_on_the_loopback_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == 4
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_0-9]+:-\d+\}:\d+", port) for port in ports)
 
 
-def test_no_secret_is_written_down_and_none_may_be_forgotten() -> None:
+def test_secrets_are_required_and_not_in_the_files() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{([A-Z_0-9]+):\?", text))
     optional = set(re.findall(r"\$\{([A-Z_0-9]+):-", text))
@@ -69,22 +69,22 @@ def test_every_variable_is_a_setting() -> None:
     assert {"database_url", "broker_url", "s3_endpoint_url"} <= ours
 
 
-def test_the_broker_keeps_commands_and_evicts_nothing() -> None:
+def test_the_broker_persists_and_evicts_nothing() -> None:
     command = " ".join(SERVICES["valkey"]["command"])
-    for words in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
-        assert words in command
+    for option in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
+        assert option in command
 
 
-def test_what_is_kept_is_kept_in_named_volumes() -> None:
+def test_servers_keep_their_data_in_named_volumes() -> None:
     used = {volume.split(":")[0] for name in SERVERS for volume in SERVICES[name]["volumes"]}
     assert used == set(COMPOSE["volumes"]) == SERVERS
 
 
-def test_the_object_store_reports_nothing_home() -> None:
+def test_the_object_store_sends_no_telemetry() -> None:
     assert "-master.telemetry=false" in SERVICES["objects"]["command"]
 
 
-def test_tables_come_first_then_workers() -> None:
+def test_the_migration_runs_before_the_workers() -> None:
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert SERVICES["migrate"]["command"] == ["tryon", "db", "upgrade"]
     for name in OURS - {"migrate"}:
@@ -95,26 +95,26 @@ def test_tables_come_first_then_workers() -> None:
         }
 
 
-def test_whatever_is_waited_for_or_serves_has_a_health_check() -> None:
+def test_long_running_services_have_a_health_check() -> None:
     for name in set(SERVICES) - {"migrate", "sweep"}:
         check = SERVICES[name]["healthcheck"]
         assert check["test"][0] in ("CMD", "CMD-SHELL")
         assert {"interval", "timeout", "retries"} <= set(check)
 
 
-def test_one_worker_for_the_gpu_queue_with_a_card_and_one_without() -> None:
-    with_card, without = SERVICES["gpu-worker"], SERVICES["gpu-less-worker"]
-    assert (with_card["profiles"], without["profiles"]) == (["gpu"], ["cpu-only"])
-    assert with_card["command"] == without["command"]
-    assert with_card["environment"]["TRYON_DEVICE"] == "cuda"
+def test_the_gpu_queue_has_a_worker_with_a_gpu_and_one_without() -> None:
+    with_gpu, without = SERVICES["gpu-worker"], SERVICES["gpu-less-worker"]
+    assert (with_gpu["profiles"], without["profiles"]) == (["gpu"], ["cpu-only"])
+    assert with_gpu["command"] == without["command"]
+    assert with_gpu["environment"]["TRYON_DEVICE"] == "cuda"
     assert without["environment"]["TRYON_DEVICE"] == "cpu"
-    (device,) = with_card["deploy"]["resources"]["reservations"]["devices"]
+    (device,) = with_gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert "deploy" not in without
     assert all("profiles" not in SERVICES[name] for name in set(SERVICES) - {"gpu-worker", "gpu-less-worker"})
 
 
-def test_ours_run_without_privileges() -> None:
+def test_our_services_run_without_privileges() -> None:
     for name in OURS:
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
@@ -134,10 +134,10 @@ def test_packages_are_installed_by_hash_and_models_are_checked() -> None:
     assert stages()["models"] == ["RUN tryon weights fetch"]
 
 
-def test_the_build_sees_only_what_it_copies() -> None:
+def test_the_build_context_has_only_the_copied_files() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
-    seen = {line[1:] for line in ignored if line.startswith("!")}
+    included = {line[1:] for line in ignored if line.startswith("!")}
     copied = {
         source
         for lines in stages().values()
@@ -145,21 +145,21 @@ def test_the_build_sees_only_what_it_copies() -> None:
         if line.startswith("COPY ") and "--from" not in line
         for source in line.split()[1:-1]
     }
-    assert copied - set(SHARES) == seen - {"requirements-*.lock"}
+    assert copied - set(SHARES) == included - {"requirements-*.lock"}
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_an_images_packages_are_those_of_the_whole_lock(share: str) -> None:
+def test_an_image_has_the_versions_of_the_complete_lock(share: str) -> None:
     text = (ROOT / share).read_text()
-    theirs, whole = pins(text), pins(LOCK)
-    assert theirs
-    assert {name: version for name, version in theirs.items() if whole.get(name) != version} == {}
-    for name in theirs:
+    share_pins, all_pins = pins(text), pins(LOCK)
+    assert share_pins
+    assert {name: pin for name, pin in share_pins.items() if all_pins.get(name) != pin} == {}
+    for name in share_pins:
         assert re.search(rf"^{re.escape(name)}==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE), name
     assert "http" not in text.replace("httpx", "").replace("httpcore", "")
 
 
-def test_the_producers_image_is_light_and_the_others_are_not_short_of_it() -> None:
+def test_the_producer_image_is_small_and_the_others_include_its_packages() -> None:
     producer, cpu, gpu = (set(pins((ROOT / share).read_text())) for share in SHARES)
     assert producer.isdisjoint({"torch", "numpy", "mediapipe", "opencv-python-headless", "flower"})
     assert producer <= cpu
@@ -172,14 +172,16 @@ def test_the_producers_image_is_light_and_the_others_are_not_short_of_it() -> No
 
 def test_docker_reads_the_compose_file() -> None:
     docker = shutil.which("docker")
-    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
-    if not plugin:
+    has_compose = (
+        docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
+    )
+    if not has_compose:
         pytest.skip("no docker client with the compose plugin is installed")
     example = dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     filled = {name: value or "a:b" for name, value in example.items()}
     for profile in ("gpu", "cpu-only"):
         checked = subprocess.run(
-            ["docker", "compose", "--profile", profile, "config", "--quiet"],
+            [docker, "compose", "--profile", profile, "config", "--quiet"],
             cwd=ROOT,
             env=os.environ | filled,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""The environment holds one OpenCV, and the locks pin every package by hash and name no host."""
+"""The environment has one OpenCV, and the lock files pin every package by hash and name no host."""
 
 import importlib.metadata
 import re
@@ -28,6 +28,6 @@ def test_a_lock_pins_by_hash_and_names_no_host(lock):
 
 def test_the_locks_agree_on_versions():
     pinned = [dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", lock.read_text(), re.MULTILINE)) for lock in LOCKS]
-    whole = max(pinned, key=len)
-    for part in pinned:
-        assert {name: whole.get(name) for name in part} == part
+    complete = max(pinned, key=len)
+    for share in pinned:
+        assert {name: complete.get(name) for name in share} == share

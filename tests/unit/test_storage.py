@@ -1,4 +1,4 @@
-"""What the object store answers becomes the named errors."""
+"""Responses of the object store become named errors."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -23,9 +23,9 @@ ARTIFACT = "artifacts/pose/" + "0f" * 32
 
 @pytest.fixture
 def store() -> Iterator[Storage]:
-    made = Storage(S3Endpoint("http://127.0.0.1:9", "us-east-1", "key", "secret"), "in", "out")
-    yield made
-    made.close()
+    storage = Storage(S3Endpoint("http://127.0.0.1:9", "us-east-1", "key", "secret"), "in", "out")
+    yield storage
+    storage.close()
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def stub(store: Storage) -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
-class Unread(BytesIO):
+class UnreadBody(BytesIO):
     def read(self, *_: object) -> bytes:
         raise AssertionError("the body was read")
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "says"),
+    ("code", "status", "message"),
     [
         ("AccessDenied", 403, "TRYON_S3_ACCESS_KEY_ID"),
         ("SignatureDoesNotMatch", 403, "TRYON_S3_SECRET_ACCESS_KEY"),
@@ -50,17 +50,17 @@ class Unread(BytesIO):
         ("InternalError", 500, "InternalError"),
     ],
 )
-def test_a_fault_of_the_store_may_pass(
-    store: Storage, stub: Stubber, code: str, status: int, says: str
+def test_an_error_of_the_store_is_retryable(
+    store: Storage, stub: Stubber, code: str, status: int, message: str
 ) -> None:
     stub.add_client_error("get_object", code, http_status_code=status)
-    with pytest.raises(StorageError, match=says) as caught:
+    with pytest.raises(StorageError, match=message) as caught:
         store.get_input("person.jpg", max_bytes=10)
     assert caught.value.retryable
     assert caught.value.input == "person.jpg"
 
 
-def test_a_missing_input_is_the_users_error(store: Storage, stub: Stubber) -> None:
+def test_a_missing_input_is_a_user_error(store: Storage, stub: Stubber) -> None:
     stub.add_client_error("get_object", "NoSuchKey", http_status_code=404)
     with pytest.raises(InputValidationError, match="upload it first") as caught:
         store.get_input("person.jpg", max_bytes=10)
@@ -68,7 +68,7 @@ def test_a_missing_input_is_the_users_error(store: Storage, stub: Stubber) -> No
 
 
 def test_a_large_input_is_not_fetched(store: Storage, stub: Stubber) -> None:
-    body = StreamingBody(Unread(b"x" * 11), 11)
+    body = StreamingBody(UnreadBody(b"x" * 11), 11)
     stub.add_response("get_object", {"Body": body, "ContentLength": 11})
     with pytest.raises(ImageLoadError, match="11 bytes"):
         store.get_input("person.jpg", max_bytes=10)
@@ -83,7 +83,7 @@ def test_a_large_input_is_not_fetched(store: Storage, stub: Stubber) -> None:
         ConnectionResetError("reset"),
     ],
 )
-def test_a_store_that_is_away_is_named(store: Storage, error: Exception) -> None:
+def test_an_unreachable_store_is_named(store: Storage, error: Exception) -> None:
     with (
         patch.object(store.client, "put_object", side_effect=error),
         pytest.raises(StorageError, match=r"127\.0\.0\.1:9 does not answer.*TRYON_S3_ENDPOINT_URL"),
@@ -91,7 +91,7 @@ def test_a_store_that_is_away_is_named(store: Storage, error: Exception) -> None
         store.put_artifact(ARTIFACT, b"")
 
 
-def test_no_credentials(store: Storage) -> None:
+def test_missing_credentials_name_the_setting(store: Storage) -> None:
     with (
         patch.object(store.client, "head_bucket", side_effect=NoCredentialsError()),
         pytest.raises(StorageError, match="TRYON_S3_ACCESS_KEY_ID"),
@@ -99,7 +99,7 @@ def test_no_credentials(store: Storage) -> None:
         store.check()
 
 
-def test_a_missing_artifact_is_told_from_a_missing_bucket(store: Storage, stub: Stubber) -> None:
+def test_a_missing_artifact_is_distinguished_from_a_missing_bucket(store: Storage, stub: Stubber) -> None:
     stub.add_client_error("head_object", "404", http_status_code=404)
     stub.add_response("head_bucket", {})
     assert store.has_artifact(ARTIFACT) is False
@@ -112,7 +112,7 @@ def test_a_missing_artifact_is_told_from_a_missing_bucket(store: Storage, stub: 
 @pytest.mark.parametrize("key", ["artifacts/pose/xyz", "artifacts//" + "0f" * 32, "../" + ARTIFACT, ""])
 def test_artifact_keys_are_checked(store: Storage, key: str) -> None:
     for method in (store.has_artifact, store.get_artifact):
-        with pytest.raises(ValueError, match="not an artifact's key"):
+        with pytest.raises(ValueError, match="not an artifact key"):
             method(key)
 
 

@@ -28,11 +28,13 @@ class WorkerProcess:
         name: host and process id; the key of its row in the table of workers.
         models: the models of its stages, loaded.
         stopping: set when the process stops.
+        presence: the thread that records that the process is alive.
     """
 
     name: str
     models: Models
     stopping: threading.Event
+    presence: threading.Thread
 
 
 _current: WorkerProcess | None = None
@@ -55,9 +57,10 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
         register(state="failed", message=f"{type(error).__name__}: {error}")
         raise
     register(state="ready")
-    _current = WorkerProcess(name, models, threading.Event())
-    presence = threading.Thread(target=_stay_present, args=(_current, register), daemon=True)
+    stopping = threading.Event()
+    presence = threading.Thread(target=_stay_present, args=(name, stopping, register), daemon=True)
     presence.start()
+    _current = WorkerProcess(name, models, stopping, presence)
     log.info("%s is ready for %s on %s", name, ", ".join(queues), device)
 
 
@@ -67,6 +70,7 @@ def tear_down() -> None:
     if _current is not None:
         _current.stopping.set()
         _current.models.close()
+        _current.presence.join()  # it must not register the process again
         jobs.forget_worker(_current.name)
         _current = None
 
@@ -78,11 +82,11 @@ def current() -> WorkerProcess:
     return _current
 
 
-def _stay_present(process: WorkerProcess, register: Callable[..., None]) -> None:
+def _stay_present(name: str, stopping: threading.Event, register: Callable[..., None]) -> None:
     """Record every `PRESENCE_INTERVAL_S` that the process is alive, until it stops."""
-    while not process.stopping.wait(PRESENCE_INTERVAL_S):
+    while not stopping.wait(PRESENCE_INTERVAL_S):
         try:
-            if not jobs.worker_present(process.name):
+            if not jobs.worker_present(name):
                 register(state="ready")  # a sweep removed its row during an outage
         except DatabaseUnavailableError as error:
-            log.warning("%s could not record that it is alive: %s", process.name, error)
+            log.warning("%s could not record that it is alive: %s", name, error)
