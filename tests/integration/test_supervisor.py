@@ -1,4 +1,4 @@
-"""The supervisor restarts what crashes, stops what it started, and leaves no process behind."""
+"""The supervisor restarts crashed children, stops what it started, and leaves no process behind."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from config.settings import settings
 from worker.machine.embedded.process import ServerError
 from worker.machine.supervisor import Child, Supervisor, default_commands
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
-# A child with a child of its own.
-FAMILY = "import subprocess, sys; subprocess.Popen(['sleep', '3600']).wait()"
-# A child that does not listen.
-STUBBORN = (
+# A child that has a child itself.
+PARENT_OF_SLEEP = "import subprocess, sys; subprocess.Popen(['sleep', '3600']).wait()"
+# A child that ignores SIGTERM.
+IGNORES_SIGTERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-    "print('deaf', flush=True); time.sleep(3600)"
+    "print('ignoring', flush=True); time.sleep(3600)"
 )
 
 
@@ -31,7 +31,7 @@ def python(code: str) -> list[str]:
 
 @pytest.fixture
 def own_folder(servers: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A data folder of the test's own, beside the session's servers."""
+    """A data folder for one test; the servers are those of the session."""
     monkeypatch.setenv("TRYON_DATA_DIR", str(tmp_path))
     settings.cache_clear()
     yield tmp_path
@@ -44,60 +44,62 @@ def child(supervisor: Supervisor, name: str) -> Child:
 
 def wait_until(condition: Callable[[], bool], supervisor: Supervisor) -> None:
     supervisor._ready = lambda _: condition()
-    supervisor.wait_ready(PATIENCE_S)
+    supervisor.wait_ready(TIMEOUT_S)
 
 
-def said(supervisor: Supervisor, name: str, text: str) -> Callable[[], bool]:
+def logged(supervisor: Supervisor, name: str, text: str) -> Callable[[], bool]:
     return lambda: text in child(supervisor, name).process.tail()
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_children_and_theirs_are_stopped() -> None:
-    with Supervisor(commands={"family": python(FAMILY), "stubborn": python(STUBBORN)}) as supervisor:
+def test_children_and_their_children_are_stopped() -> None:
+    with Supervisor(
+        commands={"family": python(PARENT_OF_SLEEP), "stubborn": python(IGNORES_SIGTERM)}
+    ) as supervisor:
         wait_until(lambda: len(supervisor.descendants()) == 3, supervisor)
-        wait_until(said(supervisor, "stubborn", "deaf"), supervisor)
+        wait_until(logged(supervisor, "stubborn", "ignoring"), supervisor)
         processes = [psutil.Process(pid) for pid in supervisor.descendants()]
-        supervisor._hurry = True
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
+        supervisor._stop_now = True
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT_S)
     assert alive == []
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_a_crashed_child_is_started_again_and_its_children_are_ended() -> None:
-    with Supervisor(commands={"family": python(FAMILY)}) as supervisor:
+def test_a_crashed_child_is_restarted_and_its_children_are_killed() -> None:
+    with Supervisor(commands={"family": python(PARENT_OF_SLEEP)}) as supervisor:
         wait_until(lambda: len(supervisor.descendants()) == 2, supervisor)
         before = [psutil.Process(pid) for pid in supervisor.descendants()]
         child(supervisor, "family").process.signal(signal.SIGKILL)
         wait_until(
             lambda: len(supervisor.descendants() - {process.pid for process in before}) == 2, supervisor
         )
-        _, alive = psutil.wait_procs(before, timeout=PATIENCE_S)
+        _, alive = psutil.wait_procs(before, timeout=TIMEOUT_S)
         assert alive == []
         assert child(supervisor, "family").crashes == 1
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_a_child_that_cannot_start_shows_its_log() -> None:
-    wrong = python(f"import sys; print('no such device'); sys.exit({os.EX_CONFIG})")
+def test_the_log_of_a_child_that_cannot_start_is_shown() -> None:
+    failing = python(f"import sys; print('no such device'); sys.exit({os.EX_CONFIG})")
     with (
-        Supervisor(commands={"worker": wrong}, ready=lambda _: False) as supervisor,
+        Supervisor(commands={"worker": failing}, ready=lambda _: False) as supervisor,
         pytest.raises(ServerError, match=r"(?s)worker cannot start.*worker\.log.*no such device"),
     ):
-        supervisor.wait_ready(PATIENCE_S)
+        supervisor.wait_ready(TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_children_are_told_where_the_servers_are() -> None:
+def test_children_get_the_endpoints_in_their_environment() -> None:
     code = "import os; print('at', os.environ['TRYON_DATA_DIR'], flush=True); import time; time.sleep(3600)"
-    with Supervisor(commands={"teller": python(code)}) as supervisor:
-        wait_until(said(supervisor, "teller", f"at {supervisor.data_dir}"), supervisor)
+    with Supervisor(commands={"child": python(code)}) as supervisor:
+        wait_until(logged(supervisor, "child", f"at {supervisor.data_dir}"), supervisor)
 
 
-# Runs a supervisor with its own Valkey, tells all pids when they are there, and goes on until a signal.
+# Runs a supervisor with its own Valkey, prints all process ids when it is ready, and runs until a signal.
 PARENT = f"""
 import psutil
 from worker.machine.supervisor import Supervisor
-family = [{sys.executable!r}, "-c", {FAMILY!r}]
+family = [{sys.executable!r}, "-c", {PARENT_OF_SLEEP!r}]
 with Supervisor(commands={{"family": family}}, ready=lambda s: len(s.descendants()) == 2) as supervisor:
     supervisor.wait_ready()
     pids = supervisor.descendants() | {{supervisor.servers.valkey.process.pid}}
@@ -121,14 +123,14 @@ def test_no_signal_leaves_orphans(
             assert (own_folder / "embedded.json").exists()
             parent.send_signal(number)
             rest = parent.stdout.read()
-            code = parent.wait(PATIENCE_S)
+            code = parent.wait(TIMEOUT_S)
         finally:
             parent.kill()
     if number == signal.SIGKILL:
-        # The kernel ends the supervisor's children; theirs are their own to look after, as Celery does.
+        # The kernel ends the supervisor's children only; each child, such as Celery, ends its own children.
         processes.remove(sleeper)
         sleeper.kill()
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT_S)
     assert alive == []
     if number == signal.SIGKILL:
         assert (rest, code) == ("", -signal.SIGKILL)

