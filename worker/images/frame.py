@@ -1,12 +1,16 @@
 """The 768×1024 canvas, and the similarity transform between it and a photograph."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from worker.images.arrays import Canvas, Floats, Image, Labels, Mask, Points
+from worker.images.arrays import Floats, Points
+
+Value = TypeVar("Value", np.uint8, np.float32)
+"""Type of a picture's values: those of the result are those of the argument."""
 
 WIDTH, HEIGHT = 768, 1024
 """The size of the canvas, pixels: that of the VITON-HD data set."""
@@ -45,9 +49,9 @@ class Frame:
         return cls(scale, left, top, photo_width, photo_height)
 
     def to_canvas(
-        self, photo: Image | Mask | Labels, *, fill: int = 0, interpolation: int | None = None
-    ) -> Canvas | Mask | Labels:
-        """Return the photograph, uint8 (h, w[, 3]), on the canvas: (1024, 768[, 3]).
+        self, photo: NDArray[Value], *, fill: int = 0, interpolation: int | None = None
+    ) -> NDArray[Value]:
+        """Return the photograph, uint8 or float32 (h, w[, 3]), on the canvas, (1024, 768[, 3]), same type.
 
         Args:
             photo: the photograph, or a map of its size.
@@ -61,19 +65,25 @@ class Frame:
         if interpolation == cv2.INTER_AREA:
             # warpAffine has no area filter: downsample first, then place the result almost unscaled.
             small = cv2.resize(photo, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
-            source, interpolation = np.asarray(small, np.uint8), cv2.INTER_LINEAR
+            source, interpolation = np.asarray(small, photo.dtype), cv2.INTER_LINEAR
             exact_x = self.scale * photo.shape[1] / small.shape[1]
             exact_y = self.scale * photo.shape[0] / small.shape[0]
             matrix = affine_matrix(exact_x, exact_y, self.left, self.top)
         placed = cv2.warpAffine(
             source, matrix, (WIDTH, HEIGHT), flags=interpolation, borderValue=(fill, fill, fill)
         )
-        return np.asarray(placed, np.uint8)
+        return np.asarray(placed, photo.dtype)
 
     def to_photo(
-        self, canvas: Canvas | Mask | Labels, *, fill: int = 0, interpolation: int = cv2.INTER_CUBIC
-    ) -> Image | Mask | Labels:
-        """Return a canvas picture, uint8 (1024, 768[, 3]), at the photograph's position and size."""
+        self, canvas: NDArray[Value], *, fill: int = 0, interpolation: int = cv2.INTER_CUBIC
+    ) -> NDArray[Value]:
+        """Return a canvas picture at the photograph's position and size.
+
+        Args:
+            canvas: uint8 or float32 (1024, 768[, 3]); the result has the same type.
+            fill: the value of photograph pixels outside the canvas.
+            interpolation: an OpenCV flag.
+        """
         placed = cv2.warpAffine(
             canvas,
             affine_matrix(self.scale, self.scale, self.left, self.top),
@@ -81,7 +91,7 @@ class Frame:
             flags=interpolation | cv2.WARP_INVERSE_MAP,
             borderValue=(fill, fill, fill),
         )
-        return np.asarray(placed, np.uint8)
+        return np.asarray(placed, canvas.dtype)
 
     def points_to_canvas(self, points: Points) -> Points:
         """Return photograph points (..., 2) in canvas pixels."""
