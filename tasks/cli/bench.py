@@ -1,4 +1,4 @@
-"""`tryon bench`: how fast the stack is, and how much of the time is not spent on pictures."""
+"""`tryon bench`: the speed of the whole stack, and the share of the time that is not spent on pictures."""
 
 import json
 import statistics
@@ -15,8 +15,8 @@ from rich.table import Table
 from config import queues
 from tasks.cli import codes
 from tasks.cli.bench_cascade import cascade
+from tasks.cli.output import Json, err
 
-err = Console(stderr=True)
 app = typer.Typer()
 app.command()(cascade)
 
@@ -32,71 +32,80 @@ def bench(
     ] = None,
     number_of_people: Annotated[int, typer.Option("--n-people", min=1)] = 20,
     number_of_garments: Annotated[int, typer.Option("--n-garments", min=1)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run every person in every garment through the embedded stack and measure it.
 
-    Without folders, the demonstration's pictures are used. Crops and flips of what there is make up the
-    numbers; every one is another image to the system.
+    Without folders, the demonstration's pictures are used. Crops and flips of the pictures make up the
+    numbers; to the system each of them is a different image.
     """
     if context.invoked_subcommand:
         return
-    from db import jobs
     from tasks.cli.serve import running_system
-    from worker.artifacts.storage import storage
     from worker.lab.demo import variants
 
-    people_files = variants.make(variants.people(people), number_of_people, seed=int(time.time()))
-    garment_files = variants.make(variants.garments(garments), number_of_garments, seed=int(time.time()))
+    # A new seed every time: no picture is in the artifact cache of an earlier run.
+    seed = int(time.time())
+    person_files = variants.make(variants.people(people), number_of_people, seed=seed)
+    garment_files = variants.make(variants.garments(garments), number_of_garments, seed=seed)
     with running_system(quiet=as_json):
-        from tasks import tryon
-
-        run = time.time_ns()
-        person_keys = [f"bench/{run}/person-{number}.png" for number in range(len(people_files))]
-        cloth_keys = [f"bench/{run}/garment-{number}.png" for number in range(len(garment_files))]
-        for key, data in zip(person_keys + cloth_keys, people_files + garment_files, strict=True):
-            storage().put_input(key, data, "image/png")
-        began = time.perf_counter()
-        handles = [tryon.delay(person, cloth) for person, cloth in product(person_keys, cloth_keys)]
-        submitting = time.perf_counter() - began
-        with Progress(console=err, disable=as_json) as progress:
-            bar = progress.add_task("jobs", total=len(handles))
-            records = []
-            for handle in handles:
-                handle.get(propagate=False)
-                records.append(jobs.status(handle.id))
-                progress.advance(bar)
-        wall = time.perf_counter() - began
-    measured = summarise(records, wall) | {"submit_ms": round(1000 * submitting / len(handles), 1)}
+        figures = _run_jobs(person_files, garment_files, quiet=as_json)
     if as_json:
-        print(json.dumps(measured))
+        print(json.dumps(figures))
     else:
-        _print(measured)
-    if measured["failed"]:
+        _print(figures)
+    if figures["failed"]:
         raise typer.Exit(codes.JOB_FAILED)
 
 
+def _run_jobs(person_files: list[bytes], garment_files: list[bytes], *, quiet: bool) -> dict[str, Any]:
+    """Upload the files, run a job for every person and garment, and return the figures."""
+    from db import jobs
+    from tasks import tryon
+    from worker.artifacts.storage import storage
+
+    run = time.time_ns()
+    person_keys = [f"bench/{run}/person-{number}.png" for number in range(len(person_files))]
+    cloth_keys = [f"bench/{run}/garment-{number}.png" for number in range(len(garment_files))]
+    for key, data in zip(person_keys + cloth_keys, person_files + garment_files, strict=True):
+        storage().put_input(key, data, "image/png")
+    began = time.perf_counter()
+    handles = [tryon.delay(person, cloth) for person, cloth in product(person_keys, cloth_keys)]
+    submit_s = time.perf_counter() - began
+    with Progress(console=err, disable=quiet) as progress:
+        records = []
+        for handle in progress.track(handles, description="jobs"):
+            handle.get(propagate=False)
+            records.append(jobs.status(handle.id))
+    wall_s = time.perf_counter() - began
+    return summarise(records, wall_s) | {"submit_ms": round(1000 * submit_s / len(handles), 1)}
+
+
 def summarise(records: list[dict[str, Any]], wall_s: float) -> dict[str, Any]:
-    """Return the figures of a run from its jobs' status records and its length."""
+    """Return the figures of a run.
+
+    Args:
+        records: the jobs' status records.
+        wall_s: the run's duration, seconds.
+    """
     from worker.stages.table import STAGES
 
-    stages = [stage for record in records for stage in record["stages"]]
-    computed = dict.fromkeys(queues.ALL, 0.0)
+    finished = [stage for record in records for stage in record["stages"] if stage["run_ms"] is not None]
+    compute_s = dict.fromkeys(queues.ALL, 0.0)
     rows = {}
     for row in STAGES:
-        mine = [stage for stage in stages if stage["name"] == row.name and stage["run_ms"] is not None]
-        fresh = [stage for stage in mine if not stage["cache_hit"]]
-        computed[row.queue] += sum(stage["compute_ms"] for stage in fresh) / 1000
+        runs = [stage for stage in finished if stage["name"] == row.name]
+        computed = [stage for stage in runs if not stage["cache_hit"]]
+        compute_s[row.queue] += sum(stage["compute_ms"] for stage in computed) / 1000
         rows[row.name] = {
-            "runs": len(fresh),
-            "cache_hits": len(mine) - len(fresh),
-            "run_ms": _quantiles([stage["run_ms"] for stage in fresh]),
-            "compute_ms": _quantiles([stage["compute_ms"] for stage in fresh]),
-            "cache_hit_ms": _quantiles([stage["run_ms"] for stage in mine if stage["cache_hit"]]),
+            "runs": len(computed),
+            "cache_hits": len(runs) - len(computed),
+            "run_ms": _quantiles([stage["run_ms"] for stage in computed]),
+            "compute_ms": _quantiles([stage["compute_ms"] for stage in computed]),
+            "cache_hit_ms": _quantiles([stage["run_ms"] for stage in runs if stage["cache_hit"]]),
         }
-    finished = [stage for stage in stages if stage["run_ms"] is not None]
     busy_s = sum(stage["run_ms"] for stage in finished) / 1000
-    busiest = max(computed, key=lambda queue: computed[queue])
+    busiest = max(compute_s, key=lambda queue: compute_s[queue])
     failed = [record for record in records if record["status"] != "succeeded"]
     return {
         "jobs": len(records),
@@ -106,13 +115,14 @@ def summarise(records: list[dict[str, Any]], wall_s: float) -> dict[str, Any]:
         "jobs_per_minute": round(60 * len(records) / wall_s, 1),
         "stages": rows,
         "busiest_queue": busiest,
-        # What the busiest queue's worker did besides computing: fetching, writing, waiting for a message.
-        "overhead_of_wall": round(1 - computed[busiest] / wall_s, 3),
-        "overhead_in_stages": round(1 - sum(computed.values()) / busy_s, 3) if busy_s else None,
+        # The busiest queue's worker also fetches, writes and waits for messages.
+        "overhead_of_wall": round(1 - compute_s[busiest] / wall_s, 3),
+        "overhead_in_stages": round(1 - sum(compute_s.values()) / busy_s, 3) if busy_s else None,
     }
 
 
 def _quantiles(values: list[float]) -> dict[str, float] | None:
+    """Return the median and the 95th percentile; None without values."""
     if not values:
         return None
     if len(values) == 1:
@@ -121,19 +131,19 @@ def _quantiles(values: list[float]) -> dict[str, float] | None:
     return {"p50": round(cuts[9], 1), "p95": round(cuts[18], 1)}
 
 
-def _print(measured: dict[str, Any]) -> None:
+def _print(figures: dict[str, Any]) -> None:
     table = Table("stage", "runs", "p50 ms", "p95 ms", "computing p50", "cache hits", "hit p50 ms")
-    for name, row in measured["stages"].items():
+    for name, row in figures["stages"].items():
         run, compute, hit = (row[key] or {} for key in ("run_ms", "compute_ms", "cache_hit_ms"))
         cells = (row["runs"], run.get("p50"), run.get("p95"), compute.get("p50"), row["cache_hits"])
         table.add_row(name, *("" if cell is None else str(cell) for cell in (*cells, hit.get("p50"))))
     Console().print(table)
     typer.echo(
-        f"{measured['jobs']} jobs in {measured['wall_s']} s: {measured['jobs_per_minute']} a minute, "
-        f"{measured['failed']} failed {', '.join(measured['errors'])}"
+        f"{figures['jobs']} jobs in {figures['wall_s']} s: {figures['jobs_per_minute']} per minute, "
+        f"{figures['failed']} failed {', '.join(figures['errors'])}"
     )
     typer.echo(
-        f"Queue, database and storage: {100 * measured['overhead_of_wall']:.1f} % of the wall time of the "
-        f"busiest queue ({measured['busiest_queue']}), {100 * measured['overhead_in_stages']:.1f} % of all "
+        f"Queue, database and storage: {100 * figures['overhead_of_wall']:.1f} % of the wall time of the "
+        f"busiest queue ({figures['busiest_queue']}), {100 * figures['overhead_in_stages']:.1f} % of all "
         "stages' time"
     )

@@ -1,55 +1,49 @@
-"""`tryon evaluate`: each map against ground truth that this project did not draw."""
+"""`tryon evaluate`: every map, and whole try-ons, against ground truth from outside this project."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
 
 from config.settings import settings
+from tasks.cli.evaluate_hard import hard
+from tasks.cli.output import Json, err, report_file, save_picture, show_table
+from tasks.cli.samples import DEFAULT_CCP, DEFAULT_SAMPLES, Samples, SheetFolder
 
 if TYPE_CHECKING:
-    import numpy as np
+    from worker.lab.evaluation.report import Report
+    from worker.stages.models import Models
 
-err = Console(stderr=True)
 app = typer.Typer(help="Measure the maps against published ground truth.", no_args_is_help=True)
 
-Samples = Annotated[
-    Path, typer.Option(exists=True, file_okay=False, help="Folder laid out as VITON-HD's test set.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
 Sheet = Annotated[
-    Path | None, typer.Option(dir_okay=False, help="Write a picture of what was compared here, a PNG.")
+    Path | None, typer.Option(dir_okay=False, help="Write a picture of the comparison here, a PNG.")
 ]
-
-DEFAULT = Path("../shared/samples/viton_hd")
-DEFAULT_CCP = Path("../shared/ccp")
 
 
 @app.command()
 def pose(
-    samples: Samples = DEFAULT,
+    samples: Samples = DEFAULT_SAMPLES,
     as_json: Json = False,
-    joints: Annotated[bool, typer.Option("--joints", help="One row for each joint.")] = False,
+    joints: Annotated[bool, typer.Option("--joints", help="One row per joint.")] = False,
     sheet: Sheet = None,
 ) -> None:
-    """Per group of joints: pixel error, PCK and what is missed, against OpenPose."""
+    """Per group of joints: pixel error, PCK and missed joints, against OpenPose."""
     from worker.lab.evaluation.pose import EACH, GROUPS, contact_sheet, evaluate
     from worker.stages.models import Models
 
     models = Models(settings().models_dir)
-    show(evaluate(samples, models, EACH if joints else GROUPS), as_json)
+    show_table(evaluate(samples, models, EACH if joints else GROUPS), as_json)
     if sheet:
-        save(contact_sheet(samples, models), sheet)
+        save_picture(contact_sheet(samples, models), sheet)
 
 
 @app.command()
 def cloth(
-    samples: Samples = DEFAULT,
+    samples: Samples = DEFAULT_SAMPLES,
     as_json: Json = False,
     hard: Annotated[bool, typer.Option(help="Also the hard cases made from the same garments.")] = True,
     sheet: Sheet = None,
@@ -60,21 +54,21 @@ def cloth(
     results = evaluation.measure(samples, [evaluation.PUBLISHED])
     tables = {evaluation.PUBLISHED: evaluation.by_garment(results)}
     if hard:
-        harder = evaluation.measure(samples, evaluation.HARD)
-        tables["hard cases"] = evaluation.by_case(harder)
-        results += harder
+        hard_results = evaluation.measure(samples, evaluation.HARD)
+        tables["hard cases"] = evaluation.by_case(hard_results)
+        results += hard_results
     if as_json:
         print(json.dumps(tables))
     else:
         for title, rows in tables.items():
-            show(rows, as_json, title)
+            show_table(rows, as_json, title)
     if sheet:
-        save(evaluation.contact_sheet(results), sheet)
+        save_picture(evaluation.contact_sheet(results), sheet)
 
 
 @app.command()
 def parsing(
-    samples: Samples = DEFAULT,
+    samples: Samples = DEFAULT_SAMPLES,
     ccp: Annotated[
         Path | None, typer.Option(help="Folder of Clothing Co-Parsing: its test photographs too.")
     ] = DEFAULT_CCP,
@@ -86,86 +80,92 @@ def parsing(
     from worker.stages.models import Models
 
     models = Models(settings().models_dir)
-    tables = {}
     sets = {"VITON-HD": viton_hd(samples, models)} | ({"CCP test": ccp_test(ccp, models)} if ccp else {})
-    for title, scenes in sets.items():
-        tables[title], picture = compare(scenes, parsers(models))
+    tables = {}
+    for title, parser_samples in sets.items():
+        tables[title], picture = compare(parser_samples, parsers(models))
         if not as_json:
-            show(tables[title], as_json, title)
+            show_table(tables[title], as_json, title)
         if sheet:
-            save(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
+            save_picture(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
     if as_json:
         print(json.dumps(tables))
 
 
 @app.command()
 def tryon(
-    samples: Samples = DEFAULT,
+    samples: Samples = DEFAULT_SAMPLES,
     ccp: Annotated[
         Path | None, typer.Option(help="Folder of Clothing Co-Parsing: people in the street too.")
     ] = DEFAULT_CCP,
-    street: Annotated[int, typer.Option(min=0, help="How many people in the street.")] = 30,
+    street: Annotated[int, typer.Option(min=0, help="Number of people in the street.")] = 30,
     every: Annotated[
         bool, typer.Option("--all", help="Every garment on every person in the street.")
     ] = False,
-    self_swap: Annotated[bool, typer.Option(help="Also each person in their own garment again.")] = True,
+    self_swap: Annotated[bool, typer.Option(help="Also each person in their own garment.")] = True,
     as_json: Json = False,
-    sheet: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Write contact sheets into this folder, as PNG pages."),
-    ] = None,
+    sheet: SheetFolder = None,
 ) -> None:
-    """Whole try-ons: what succeeds, what is refused, colours, pixels outside, likeness, time and memory."""
-    from worker.lab.evaluation import tryon as evaluation
+    """Whole try-ons: success, refusals, colours, changed pixels, similarity, time and memory."""
     from worker.lab.evaluation.report import Report
+    from worker.lab.evaluation.tryon import person_files, street_files
     from worker.stages.models import Models
 
     models = Models(settings().models_dir)
     report = Report(models, sheet)
-    walkers = evaluation.street(ccp, street) if ccp and street else []
-    with Progress(console=err) as progress:
-        garments = [
-            evaluation.garment(path.stem, path.read_bytes(), models)
-            for path in progress.track(evaluation.garments(samples), description="garments")
-        ]
-        # One person after the other, so that no more than one is held.
-        for title, paths in (("VITON-HD", evaluation.people(samples)), ("street", walkers)):
-            for number, path in enumerate(progress.track(paths, description=title)):
-                person = evaluation.person(path, models)
-                one_each = title == "street" and not every
-                report.try_on(title, person, [garments[number % len(garments)]] if one_each else garments)
-                if self_swap:
-                    report.swap(person)
+    sets = {"VITON-HD": person_files(samples), "street": street_files(ccp, street) if ccp and street else []}
+    _run_try_ons(report, models, samples, sets, one_garment=() if every else ("street",), swap=self_swap)
     for page in report.close():
-        err.print(f"written: {page}")
+        report_file(page)
     tables = report.tables()
     if as_json:
         print(json.dumps(tables))
         return
-    # Many measures of few sets: one row for each measure is easier to read.
-    sets = tables.pop("try-ons")
-    measures = dict.fromkeys(name for row in sets.values() for name in row)
-    show({name: {of: row.get(name, "") for of, row in sets.items()} for name in measures}, as_json, "try-ons")
+    # Many measures of few sets: a row per measure is easier to read.
+    show_table(_transposed(tables.pop("try-ons")), as_json, "try-ons")
     for title, rows in tables.items():
-        show(rows, as_json, title)
+        show_table(rows, as_json, title)
 
 
-def show(rows: dict[str, dict[str, Any]], as_json: bool, title: str = "") -> None:
-    """Print a table of named rows, or one JSON object."""
-    if as_json:
-        print(json.dumps(rows))
-        return
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table(Column(title, no_wrap=True), *(Column(column, overflow="fold") for column in columns))
-    for name, row in rows.items():
-        table.add_row(name, *(str(row.get(column, "")) for column in columns))
-    Console().print(table)
+app.command()(hard)
 
 
-def save(picture: "np.ndarray", path: Path) -> None:
-    """Write a picture, RGB uint8 (h, w, 3), as a PNG, and say so on standard error."""
-    from PIL import Image
+def _run_try_ons(
+    report: "Report",
+    models: "Models",
+    samples: Path,
+    sets: Mapping[str, list[Path]],
+    *,
+    one_garment: tuple[str, ...],
+    swap: bool,
+) -> None:
+    """Add the try-ons of every set to the report.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
-    err.print(f"written: {path}")
+    Args:
+        report: collects the measurements.
+        models: the loaded models.
+        samples: the folder of the garments.
+        sets: title -> the people's files.
+        one_garment: the sets whose people wear one garment each, in turn, instead of all.
+        swap: whether each person also wears their own garment.
+    """
+    from worker.lab.evaluation.tryon import garment_files, load_garment, load_person
+
+    with Progress(console=err) as progress:
+        garments = [
+            load_garment(path.stem, path.read_bytes(), models)
+            for path in progress.track(garment_files(samples), description="garments")
+        ]
+        for title, paths in sets.items():
+            # One person after the other: only one is in memory.
+            for number, path in enumerate(progress.track(paths, description=title)):
+                person = load_person(path, models)
+                own = [garments[number % len(garments)]] if title in one_garment else garments
+                report.try_on(title, person, own)
+                if swap:
+                    report.swap(person)
+
+
+def _transposed(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    return {column: {name: row.get(column, "") for name, row in rows.items()} for column in columns}

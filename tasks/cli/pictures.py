@@ -1,13 +1,20 @@
-"""The commands that end in a picture on disk: run, demo."""
+"""The commands that write a picture: run, demo."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from config.settings import settings
 from tasks.cli import codes
 from worker.queue.request import TryonRequest
+
+if TYPE_CHECKING:
+    from worker.contract import Bundle
+
+OUTPUT_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+"""Ending of the output file -> the request's output format."""
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same picture.")]
 
@@ -19,21 +26,20 @@ def run(
         "tryon.png"
     ),
     sheet: Annotated[Path | None, typer.Option(help="Save a contact sheet of every stage here.")] = None,
-    engine: Annotated[str, typer.Option(help="auto or geometric.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, or the name of an engine.")] = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Try a garment on inside this process: the same stages, no servers."""
+    """Run a try-on inside this process: the same stages, no servers."""
     from worker.images.decode import encode
     from worker.stages import local, table
     from worker.stages.models import Models
 
-    kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-    if output.suffix.lower() not in kinds:
-        typer.echo(f"-o {output}: the name must end in {', '.join(kinds)}", err=True)
+    output_format = OUTPUT_FORMATS.get(output.suffix.lower())
+    if output_format is None:
+        typer.echo(f"-o {output}: the name must end in {', '.join(OUTPUT_FORMATS)}", err=True)
         raise typer.Exit(codes.USER_ERROR)
     request = TryonRequest.parse(
-        (str(person), str(cloth)),
-        {"engine": engine, "seed": seed, "output_format": kinds[output.suffix.lower()]},
+        (str(person), str(cloth)), {"engine": engine, "seed": seed, "output_format": output_format}
     )
     for stage in table.STAGES:
         table.check(stage)
@@ -64,10 +70,10 @@ def demo(
     cloth: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Your own photograph of a garment.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the pictures.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Start everything, try a garment on through queue and workers, save the picture, stop everything."""
+    """Start all servers and workers, run one try-on through the queue, save the picture, stop everything."""
     from tasks.cli.jobs import follow, note, show, upload_file
     from tasks.cli.serve import running_system
     from worker.artifacts.bundle import encode_png, unpack
@@ -90,7 +96,9 @@ def demo(
             show(record, as_json=False)
             raise typer.Exit(codes.JOB_FAILED)
         store = storage()
-        bundles = {s["name"]: unpack(store.get_artifact(s["artifact_key"])) for s in record["stages"]}
+        bundles = {
+            stage["name"]: unpack(store.get_artifact(stage["artifact_key"])) for stage in record["stages"]
+        }
         result = store.get_result(record["result_key"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.png").write_bytes(result)
@@ -98,7 +106,7 @@ def demo(
     _save_sheet(folder / "sheet.png", person_file, bundles)
 
 
-def _save_sheet(path: Path, person: bytes, bundles: dict[str, Any]) -> None:
+def _save_sheet(path: Path, person: bytes, bundles: "Mapping[str, Bundle]") -> None:
     from worker.artifacts.bundle import encode_png
     from worker.images.decode import decode_input
     from worker.lab.demo.sheet import contact_sheet

@@ -1,4 +1,4 @@
-"""Real pictures through the real stages and workers, and the errors that bad ones get."""
+"""Real pictures through the real stages and workers, and the errors of invalid ones."""
 
 import io
 
@@ -54,7 +54,7 @@ def garment(name=garments.NAMES[0]):
     return encode_png(garments.draw(name))
 
 
-def test_workers_and_the_command_line_make_the_same_picture(models_dir):
+def test_workers_and_one_process_make_the_same_picture(models_dir):
     person, cloth = people.astronaut(), garment()
     handle = tryon.delay(put("astronaut.png", person), put("tee.png", cloth), seed=5)
     record = ended(handle.id, timeout=120)
@@ -83,7 +83,7 @@ def test_a_real_person_wears_a_real_garment():
     after = picture(handle.id).astype(int)
     assert after.shape == before.shape
     changed = (before != after).any(axis=2)
-    assert not changed[:180].any(), "the head is as it was"
+    assert not changed[:180].any(), "the head has changed"
     assert 0.05 < changed.mean() < 0.6
 
 
@@ -96,14 +96,14 @@ def two_people():
     return encode_png(np.hstack([one, one[:, ::-1]]))
 
 
-BAD = {
-    "a person object that is empty": (b"", None, "ImageLoadError", "person"),
+INVALID = {
+    "an empty person object": (b"", None, "ImageLoadError", "person"),
     "not an image": (b"%PDF-1.4 hello", None, "ImageLoadError", "person"),
     "a truncated file": (people.astronaut()[:20_000], None, "ImageLoadError", "person"),
     "one pixel": (encode_png(noise(1, 1)), None, "InputValidationError", "person"),
     "a strip": (encode_png(noise(50, 20_000)), None, "InputValidationError", "person"),
-    "nobody": (garment("tank"), None, "NoPersonError", "person"),
-    "two people alike": (two_people(), None, "MultiplePeopleError", "person"),
+    "no person": (garment("tank"), None, "NoPersonError", "person"),
+    "two people of the same size": (two_people(), None, "MultiplePeopleError", "person"),
     "a head without shoulders": (
         encode_png(np.asarray(Image.open(io.BytesIO(people.astronaut())).convert("RGB"))[0:200, 120:340]),
         None,
@@ -111,20 +111,20 @@ BAD = {
         "person",
     ),
     "a blank garment": (None, encode_png(np.full((400, 300, 3), 246, np.uint8)), "GarmentMaskError", "cloth"),
-    "a garment that is no image": (None, b"GIF89a", "ImageLoadError", "cloth"),
+    "a garment that is not an image": (None, b"GIF89a", "ImageLoadError", "cloth"),
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_picture_gets_its_error_at_once_and_no_gpu_time(case):
-    person, cloth, error, culprit = BAD[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_picture_fails_without_retry_and_without_gpu_stages(case):
+    person, cloth, error, source = INVALID[case]
     handle = tryon.delay(
         put("bad-person", people.astronaut() if person is None else person),
         put("bad-cloth", garment() if cloth is None else cloth),
     )
     record = ended(handle.id, timeout=120)
     assert (record["status"], record["error"]["name"]) == ("failed", error), record["error"]
-    assert record["error"]["input"] == f"bad-{culprit}"
+    assert record["error"]["input"] == f"bad-{source}"
     assert record["error"]["message"]
     assert not record["error"]["retryable"]
     assert record["attempt"] == 1

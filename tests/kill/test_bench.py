@@ -1,4 +1,4 @@
-"""The benchmark is stopped: nothing of it stays behind."""
+"""A terminated benchmark removes its temporary folder."""
 
 import os
 import signal
@@ -9,17 +9,17 @@ from tests.support.waiting import wait_for
 from tests.support.workers import ROOT
 
 
-def test_a_terminated_bench_leaves_no_folder(tmp_path):
+def test_a_terminated_benchmark_removes_its_temporary_folder(tmp_path):
     command = [sys.executable, "-c", "from tasks.cli import main; main()", "bench", "cascade"]
     with (tmp_path / "log").open("wb") as log:
         bench = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=log, stderr=log
         )
     try:
-        wait_for(lambda: list(tmp_path.glob("tryon-bench-*")), "the bench's folder")
+        wait_for(lambda: list(tmp_path.glob("tryon-bench-*")), "the benchmark's folder")
         bench.send_signal(signal.SIGTERM)
-        ended = bench.wait(60)
+        exit_code = bench.wait(60)
     finally:
         bench.kill()
-    assert ended == 130, (tmp_path / "log").read_text()
+    assert exit_code == 130, (tmp_path / "log").read_text()
     assert not list(tmp_path.glob("tryon-bench-*"))

@@ -1,4 +1,4 @@
-"""The measures, on shapes whose score is known, and the floors that the maps keep on real samples."""
+"""The measures on shapes with known scores, and the minimum scores of the maps on real samples."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from PIL import Image
 
 from config.errors import InputValidationError, ParsingError
 from tests.support.samples import VITON, needs_samples
+from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
 from worker.images.maps import Body25, Part, Pose
 from worker.lab.evaluation import cloth, hard_garments, parsing, pose
 from worker.lab.evaluation.cloth import boundary_f, iou
@@ -17,46 +18,48 @@ from worker.lab.evaluation.samples import GarmentSample
 from worker.stages.models import Models
 
 
-def square(size: int, at: int = 20) -> np.ndarray:
+def square(size: int, start: int = 20) -> Flags:
     mask = np.zeros((100, 100), bool)
-    mask[at : at + size, at : at + size] = True
+    mask[start : start + size, start : start + size] = True
     return mask
 
 
-def test_equal_masks_score_one_and_strangers_none() -> None:
+def test_equal_masks_score_one_and_disjoint_masks_zero() -> None:
     assert iou(square(40), square(40)) == boundary_f(square(40), square(40)) == 1
     assert iou(square(10, 5), square(10, 80)) == boundary_f(square(10, 5), square(10, 80)) == 0
 
 
-def test_a_smaller_mask_scores_its_share_and_its_outline_the_tolerance() -> None:
+def test_iou_is_a_share_of_the_area_and_boundary_f_depends_on_the_tolerance() -> None:
     assert iou(square(20), square(40)) == 0.25
     assert boundary_f(square(40, 21), square(40, 20), tolerance=2) == 1
     assert boundary_f(square(40, 30), square(40, 20), tolerance=2) < 0.3
 
 
-def test_a_folder_without_samples_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_without_samples(tmp_path: Path) -> None:
     with pytest.raises(InputValidationError, match=str(tmp_path)):
         cloth.measure(tmp_path)
 
 
-def measured(case: str, garment: str, found: np.ndarray) -> cloth.Measured:
+def segmented(case: str, garment: str, mask: Flags) -> cloth.SegmentedGarment:
     photo = np.full((100, 100, 3), 246, np.uint8)
-    return cloth.Measured(case, garment, photo, square(40), found, 12.4)
+    return cloth.SegmentedGarment(case, garment, photo, square(40), mask, 12.4)
 
 
-def test_garments_are_scored_each_and_by_mean_and_worst() -> None:
-    rows = cloth.by_garment([measured("published", "a", square(40)), measured("published", "b", square(20))])
+def test_garments_have_scores_a_mean_and_a_worst() -> None:
+    rows = cloth.by_garment(
+        [segmented("published", "a", square(40)), segmented("published", "b", square(20))]
+    )
     assert (rows["a"]["iou"], rows["b"]["iou"], rows["a"]["ms"]) == (1.0, 0.25, 12)
     assert (rows["mean"]["iou"], rows["worst"]["iou"]) == (0.625, 0.25)
     assert rows["worst"]["boundary_f"] == rows["b"]["boundary_f"] < 1
 
 
-def test_cases_are_scored_each_and_together() -> None:
+def test_cases_have_scores_and_a_total() -> None:
     rows = cloth.by_case(
         [
-            measured("holes", "a", square(40)),
-            measured("holes", "b", square(20)),
-            measured("text", "a", square(40)),
+            segmented("holes", "a", square(40)),
+            segmented("holes", "b", square(20)),
+            segmented("text", "a", square(40)),
         ]
     )
     assert (rows["holes"]["mean_iou"], rows["holes"]["worst_iou"]) == (0.625, 0.25)
@@ -64,13 +67,13 @@ def test_cases_are_scored_each_and_together() -> None:
     assert (rows["all"]["mean_iou"], rows["all"]["worst_iou"]) == (0.75, 0.25)
 
 
-def test_the_garment_sheet_marks_what_is_missed_and_what_is_too_much() -> None:
-    sheet = cloth.contact_sheet([measured("holes", "a", square(40, 30))])
+def test_the_garment_sheet_marks_missed_pixels_and_false_ones() -> None:
+    sheet = cloth.contact_sheet([segmented("holes", "a", square(40, 30))])
     colours = {tuple(colour) for colour in sheet.reshape(-1, 3)}
     assert (255, 0, 0) in colours
     assert (0, 90, 255) in colours
-    agreed = {tuple(c) for c in cloth.contact_sheet([measured("holes", "a", square(40))]).reshape(-1, 3)}
-    assert (255, 0, 0) not in agreed
+    correct = cloth.contact_sheet([segmented("holes", "a", square(40))])
+    assert (255, 0, 0) not in {tuple(colour) for colour in correct.reshape(-1, 3)}
 
 
 def drawn_garment() -> GarmentSample:
@@ -84,32 +87,31 @@ def drawn_garment() -> GarmentSample:
 
 
 @pytest.mark.parametrize("case", cloth.HARD)
-def test_a_hard_case_is_computed_and_shows_its_mask(case: str) -> None:
-    given = drawn_garment()
-    made, again = (hard_garments.make(case, given, 1) for _ in range(2))
-    assert made.photo.shape == given.photo.shape
-    assert made.photo.dtype == np.uint8
-    np.testing.assert_array_equal(made.photo, again.photo)
-    np.testing.assert_array_equal(made.mask, again.mask)
-    # The picture differs inside and outside of the truth, and nothing is left of the old background's rim.
-    inside, outside = made.photo[made.mask].astype(float), made.photo[~made.mask].astype(float)
+def test_a_hard_case_is_reproducible_and_its_mask_separates_garment_and_background(case: str) -> None:
+    sample = drawn_garment()
+    hard, again = (hard_garments.make(case, sample, 1) for _ in range(2))
+    assert hard.photo.shape == sample.photo.shape
+    assert hard.photo.dtype == np.uint8
+    np.testing.assert_array_equal(hard.photo, again.photo)
+    np.testing.assert_array_equal(hard.mask, again.mask)
+    inside, outside = hard.photo[hard.mask].astype(float), hard.photo[~hard.mask].astype(float)
     assert np.linalg.norm(inside.mean(0) - outside.mean(0)) > 2
-    changed = not np.array_equal(made.mask, given.mask)
+    changed = not np.array_equal(hard.mask, sample.mask)
     assert changed == (case in ("thin straps", "holes", "inner back"))
 
 
 def test_holes_show_the_background_and_an_inner_back_does_not() -> None:
-    given = drawn_garment()
-    holes, back = (hard_garments.make(case, given) for case in ("holes", "inner back"))
-    cut = given.mask & ~cv2.dilate(holes.mask.astype(np.uint8), np.ones((7, 7))).astype(bool)
+    sample = drawn_garment()
+    holes, back = (hard_garments.make(case, sample) for case in ("holes", "inner back"))
+    cut = sample.mask & ~cv2.dilate(holes.mask.astype(np.uint8), np.ones((7, 7))).astype(bool)
     assert cut.any()
     assert (holes.photo[cut] == 246).all()
-    added = cv2.erode((back.mask & ~given.mask).astype(np.uint8), np.ones((3, 3))) > 0
+    added = cv2.erode((back.mask & ~sample.mask).astype(np.uint8), np.ones((3, 3))) > 0
     assert added.any()
     assert (back.photo[added] < 230).all()
 
 
-def test_a_garment_that_is_refused_counts_as_missed(tmp_path: Path) -> None:
+def test_a_refused_garment_scores_zero(tmp_path: Path) -> None:
     (tmp_path / "cloth").mkdir()
     (tmp_path / "cloth-mask").mkdir()
     blank = np.full((256, 192, 3), 246, np.uint8)
@@ -120,7 +122,7 @@ def test_a_garment_that_is_refused_counts_as_missed(tmp_path: Path) -> None:
 
 
 @needs_samples
-def test_the_garment_masks_keep_their_floor() -> None:
+def test_the_garment_masks_reach_their_minimum_scores() -> None:
     scores = cloth.by_garment(cloth.measure(VITON, [cloth.PUBLISHED]))
     assert scores["mean"]["iou"] >= 0.985
     assert scores["worst"]["iou"] >= 0.97
@@ -128,15 +130,15 @@ def test_the_garment_masks_keep_their_floor() -> None:
 
 
 @needs_samples
-def test_the_hard_garments_keep_their_floor() -> None:
+def test_the_hard_garments_reach_their_minimum_scores() -> None:
     scores = cloth.by_case(cloth.measure(VITON, cloth.HARD))
     assert scores["all"]["mean_iou"] >= 0.98
     assert min(row["mean_iou"] for row in scores.values()) >= 0.97
     assert scores["all"]["worst_iou"] >= 0.95
 
 
-def body(**joints: tuple[float, float]) -> np.ndarray:
-    """Body25 joints of a torso 400 long, and these."""
+def body(**joints: tuple[float, float]) -> Floats:
+    """Return Body25 joints of a torso of 400 pixels, and these joints."""
     points = np.zeros((25, 3), np.float32)
     for name, place in {"NECK": (384, 300), "MID_HIP": (384, 700), **joints}.items():
         points[Body25[name]] = (*place, 0.9)
@@ -146,11 +148,11 @@ def body(**joints: tuple[float, float]) -> np.ndarray:
 ARMS = {"elbows": (Body25.R_ELBOW, Body25.L_ELBOW), "wrists": (Body25.R_WRIST, Body25.L_WRIST)}
 
 
-def test_pose_scores_tell_near_far_missed_and_extra_joints_apart() -> None:
+def test_pose_scores_distinguish_near_far_missed_and_extra_joints() -> None:
     # 0.05 of the height is 51.2 pixels, 0.2 of the torso 80.
     truth = body(R_ELBOW=(200, 500), L_ELBOW=(500, 500), R_WRIST=(200, 700))
-    found = body(R_ELBOW=(230, 540), L_ELBOW=(560, 500), L_WRIST=(500, 700))
-    scored = pose.scores([(truth, found)], ARMS)
+    estimate = body(R_ELBOW=(230, 540), L_ELBOW=(560, 500), L_WRIST=(500, 700))
+    scored = pose.scores([(truth, estimate)], ARMS)
     assert scored["elbows"] == {
         "joints": 2,
         "missed": 0,
@@ -165,7 +167,7 @@ def test_pose_scores_tell_near_far_missed_and_extra_joints_apart() -> None:
     assert scored["wrists"]["pck_0.05h"] == scored["wrists"]["pck_0.2torso"] == 0
 
 
-def test_pose_scores_are_over_all_people_and_leave_out_groups_that_nobody_shows() -> None:
+def test_pose_scores_are_over_all_people_and_omit_groups_without_joints() -> None:
     one, other = body(R_ELBOW=(200, 500)), body(R_ELBOW=(210, 500))
     scored = pose.scores([(one, one), (one, other)], ARMS)
     assert list(scored) == ["elbows"]
@@ -174,13 +176,13 @@ def test_pose_scores_are_over_all_people_and_leave_out_groups_that_nobody_shows(
 
 @pytest.fixture(scope="module")
 def models(models_dir: Path) -> Iterator[Models]:
-    made = Models(models_dir)
-    yield made
-    made.close()
+    loaded = Models(models_dir)
+    yield loaded
+    loaded.close()
 
 
 @needs_samples
-def test_joints_keep_their_floor(models: Models) -> None:
+def test_joints_reach_their_minimum_scores(models: Models) -> None:
     groups, each = pose.evaluate(VITON, models), pose.evaluate(VITON, models, pose.EACH)
     for group in ("head", "shoulders and neck", "elbows", "wrists"):
         assert groups[group]["pck_0.05h"] >= 0.98, group
@@ -191,7 +193,7 @@ def test_joints_keep_their_floor(models: Models) -> None:
 
 
 @needs_samples
-def test_the_pose_sheet_shows_every_person_beside_the_published_rendering(models: Models) -> None:
+def test_the_pose_sheet_has_four_pictures_per_person(models: Models) -> None:
     sheet = pose.contact_sheet(VITON, models)
     assert sheet.dtype == np.uint8
     # Four pictures of 3:4 for each of the four people.
@@ -199,25 +201,26 @@ def test_the_pose_sheet_shows_every_person_beside_the_published_rendering(models
     assert sheet.shape[1] > 4 * 315
 
 
-def _drawn(name: str) -> parsing.Scene:
+def drawn_person(name: str) -> parsing.ParserSample:
     truth = np.zeros((1024, 768), np.uint8)
     truth[300:700, 250:500] = Part.COAT
     truth[200:300, 330:430] = Part.FACE
-    pose_ = Pose(*(np.zeros((count, 3), np.float32) for count in (25, 21, 21)))
-    return parsing.Scene(name, np.full((1024, 768, 3), 128, np.uint8), pose_, truth, truth)
+    no_pose = Pose(*(np.zeros((count, 3), np.float32) for count in (25, 21, 21)))
+    canvas = np.full((1024, 768, 3), 128, np.uint8)
+    return parsing.ParserSample(name, canvas, no_pose, truth, truth)
 
 
 def test_parsers_are_scored_side_by_side() -> None:
-    def half(canvas: np.ndarray, pose: Pose, mask: np.ndarray) -> np.ndarray:
-        found = mask.copy()
-        found[300:500] = 0
-        return found
+    def half(canvas: Canvas, pose: Pose, mask: Mask) -> Labels:
+        labels = mask.copy()
+        labels[300:500] = 0
+        return labels
 
-    def refuses(canvas: np.ndarray, pose: Pose, mask: np.ndarray) -> np.ndarray:
+    def refuses(canvas: Canvas, pose: Pose, mask: Mask) -> Labels:
         raise ParsingError("no")
 
     rows, sheet = parsing.compare(
-        iter([_drawn("one"), _drawn("two")]),
+        iter([drawn_person("one"), drawn_person("two")]),
         {"right": lambda canvas, pose, mask: mask, "half": half, "refuses": refuses},
     )
 
@@ -229,7 +232,7 @@ def test_parsers_are_scored_side_by_side() -> None:
 
 
 @needs_samples
-def test_parts_keep_their_floor(models: Models) -> None:
+def test_parts_reach_their_minimum_scores(models: Models) -> None:
     rows, _ = parsing.compare(parsing.viton_hd(VITON, models), parsing.parsers(models))
     for part, floor in (
         ("upper clothes", 0.92), ("lower clothes", 0.92), ("arms", 0.84), ("hair", 0.82), ("face", 0.8),

@@ -1,14 +1,23 @@
-"""Worn garments laid flat: drawn people whose right answer is known."""
+"""Flattening worn garments, on drawn people with known results."""
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
 from worker.cloth.garment import prepare
+from worker.images.arrays import Mask, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25 as J
 from worker.images.maps import Part, Pose
-from worker.lab.evaluation.flatten import BOX, Flat, UnsuitedError, flatten, worn
+from worker.lab.evaluation.flatten import (
+    BOX,
+    FlatGarment,
+    UnsuitableGarmentError,
+    flatten,
+    worn_garment,
+)
 from worker.lab.evaluation.rigid import as_rigid_as_possible
 
 CLOTH, RED, BLUE = (90, 140, 90), (200, 40, 40), (40, 40, 200)
@@ -25,7 +34,7 @@ class Wearer:
             J.L_SHOULDER: (468, 300),
             J.R_HIP: (330, 600),
             J.L_HIP: (438, 600),
-            # One arm bent upwards, the other hanging aside.
+            # The right arm is bent upwards, the left one hangs away from the body.
             J.R_ELBOW: (180, 400),
             J.R_WRIST: (130, 250),
             J.L_ELBOW: (560, 440),
@@ -41,12 +50,17 @@ class Wearer:
         trunk = np.array([(290, 270), (478, 270), (470, 640), (298, 640)], np.int32)
         self.draw(lambda area: cv2.fillPoly(area, [trunk], 1))
         self.draw(lambda area: cv2.rectangle(area, (320, 420), (448, 450), 1, -1), colour=RED)
-        # A head, so that not everything above is wall.
+        # A head, so that there is more than wall above the garment.
         self.draw(lambda area: cv2.circle(area, (384, 190), 70, 1, -1), (220, 180, 160), Part.FACE)
 
-    def draw(self, shape, colour=CLOTH, part=Part.UPPER_CLOTHES) -> None:  # type: ignore[no-untyped-def]
+    def draw(
+        self,
+        draw_shape: Callable[[Mask], object],
+        colour: tuple[int, int, int] = CLOTH,
+        part: Part = Part.UPPER_CLOTHES,
+    ) -> None:
         area = np.zeros((HEIGHT, WIDTH), np.uint8)
-        shape(area)
+        draw_shape(area)
         self.canvas[area > 0], self.parse[area > 0] = colour, part
 
     @property
@@ -56,22 +70,22 @@ class Wearer:
             body[joint] = (*place, 1)
         return Pose(body, hand, hand)
 
-    def flat(self, seed: int = 0) -> Flat:
+    def flat(self, seed: int = 0) -> FlatGarment:
         return flatten(self.canvas, self.pose, self.parse, np.random.default_rng(seed))
 
 
-def where(flat: Flat, colour: tuple[int, int, int]) -> np.ndarray:
+def where(flat: FlatGarment, colour: tuple[int, int, int]) -> Points:
     near = np.abs(flat.image.astype(int) - colour).max(2) < 30
     return np.argwhere(near)[:, ::-1].astype(float)
 
 
 @pytest.fixture(scope="module")
-def laid() -> Flat:
+def flat_garment() -> FlatGarment:
     return Wearer().flat()
 
 
-def test_the_sleeves_hang_beside_the_trunk_however_the_arms_were(laid: Flat) -> None:
-    cuffs, chest = where(laid, BLUE), where(laid, RED)
+def test_the_sleeves_hang_beside_the_trunk_for_any_arm_position(flat_garment: FlatGarment) -> None:
+    cuffs, chest = where(flat_garment, BLUE), where(flat_garment, RED)
     middle = chest.mean(0)
     for side in (cuffs[cuffs[:, 0] < middle[0]], cuffs[cuffs[:, 0] > middle[0]]):
         assert len(side) > 300
@@ -80,37 +94,37 @@ def test_the_sleeves_hang_beside_the_trunk_however_the_arms_were(laid: Flat) -> 
         assert abs(below_and_aside[0]) > 120
 
 
-def test_the_trunk_is_upright_and_no_wall_or_face_comes_along(laid: Flat) -> None:
-    stripe = where(laid, RED)
+def test_the_trunk_is_upright_and_there_is_no_wall_or_face(flat_garment: FlatGarment) -> None:
+    stripe = where(flat_garment, RED)
     assert np.ptp(stripe[:, 0]) > 3 * np.ptp(stripe[:, 1])
-    cloth = laid.alpha > 0.99
-    nearest = np.min([np.abs(laid.image.astype(int) - c).max(2) for c in (CLOTH, RED, BLUE)], axis=0)
+    cloth = flat_garment.alpha > 0.99
+    nearest = np.min([np.abs(flat_garment.image.astype(int) - c).max(2) for c in (CLOTH, RED, BLUE)], axis=0)
     mixed = (nearest > 60) & cloth
     assert mixed.sum() < 0.02 * cloth.sum()
 
 
-def test_the_picture_is_laid_out_as_a_products(laid: Flat) -> None:
-    assert (laid.image[laid.alpha == 0] == 246).all()
-    rows, columns = np.nonzero(laid.alpha > 0.5)
+def test_the_picture_has_the_layout_of_a_product_picture(flat_garment: FlatGarment) -> None:
+    assert (flat_garment.image[flat_garment.alpha == 0] == 246).all()
+    rows, columns = np.nonzero(flat_garment.alpha > 0.5)
     width, height = np.ptp(columns), np.ptp(rows)
     assert width <= 1.05 * BOX[0]
     assert height <= 1.05 * BOX[1]
     assert max(width / BOX[0], height / BOX[1]) > 0.8
-    assert prepare(laid.image).landmarks.sleeve == "long"
+    assert prepare(flat_garment.image).landmarks.sleeve == "long"
 
 
-def test_nearly_all_of_the_garment_is_used_and_nothing_else(laid: Flat) -> None:
-    own = worn(Wearer().parse)
-    assert not (laid.used & ~own).any()
-    assert laid.used.sum() > 0.9 * own.sum()
+def test_nearly_all_pixels_of_the_garment_are_used_and_no_others(flat_garment: FlatGarment) -> None:
+    garment = worn_garment(Wearer().parse)
+    assert not (flat_garment.used & ~garment).any()
+    assert flat_garment.used.sum() > 0.9 * garment.sum()
 
 
-def test_the_seed_decides(laid: Flat) -> None:
-    assert np.array_equal(laid.image, Wearer().flat().image)
-    assert not np.array_equal(laid.image, Wearer().flat(1).image)
+def test_the_seed_determines_the_picture(flat_garment: FlatGarment) -> None:
+    assert np.array_equal(flat_garment.image, Wearer().flat().image)
+    assert not np.array_equal(flat_garment.image, Wearer().flat(1).image)
 
 
-def test_a_lock_before_the_garment_is_filled_with_cloth() -> None:
+def test_hair_in_front_of_the_garment_is_inpainted() -> None:
     wearer = Wearer()
     wearer.draw(lambda area: cv2.rectangle(area, (345, 270), (365, 380), 1, -1), (20, 20, 20), Part.HAIR)
     flat = wearer.flat()
@@ -118,7 +132,7 @@ def test_a_lock_before_the_garment_is_filled_with_cloth() -> None:
     assert flat.used.sum() < Wearer().flat().used.sum()
 
 
-def test_a_garment_without_sleeves_has_none() -> None:
+def test_a_sleeveless_garment_stays_sleeveless() -> None:
     wearer = Wearer()
     trunk = np.zeros_like(wearer.parse)
     trunk[270:640, 295:473] = 1
@@ -162,35 +176,35 @@ def _unseen(wearer: Wearer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("spoil", "reason"),
     [
         (_hide, "hidden"),
-        (_in_front, "an arm before the trunk"),
+        (_in_front, "an arm in front of the trunk"),
         (_turn, "turned"),
         (_layers, "a coat"),
         (_cut, "cut off"),
         (_half, "one side only"),
         (_bare, "no upper garment"),
-        (_unseen, "joints not seen"),
+        (_unseen, "joints not visible"),
     ],
 )
-def test_what_cannot_be_laid_flat_is_named(spoil, why: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_unsuitable_garment_has_a_reason(spoil: Callable[[Wearer], None], reason: str) -> None:
     wearer = Wearer()
     spoil(wearer)
-    with pytest.raises(UnsuitedError, match=why):
+    with pytest.raises(UnsuitableGarmentError, match=reason):
         wearer.flat()
 
 
-def test_what_is_worn_has_no_specks() -> None:
+def test_the_worn_garment_has_no_small_regions() -> None:
     parse = np.zeros((80, 80), np.uint8)
     parse[2:4, 2:4] = Part.UPPER_CLOTHES
     parse[10:50, 10:50] = Part.UPPER_CLOTHES
     parse[60:70, 10:50] = Part.COAT
-    assert worn(parse).sum() == 40 * 40 + 10 * 40
-    assert not worn(np.zeros((80, 80), np.uint8)).any()
+    assert worn_garment(parse).sum() == 40 * 40 + 10 * 40
+    assert not worn_garment(np.zeros((80, 80), np.uint8)).any()
 
 
-def test_a_mesh_that_is_turned_as_a_whole_keeps_its_shape() -> None:
+def test_a_rotated_mesh_keeps_its_shape() -> None:
     x, y = np.meshgrid(np.arange(6.0), np.arange(5.0))
     points = np.column_stack([x.ravel(), y.ravel()])
     number = np.arange(30).reshape(5, 6)
@@ -200,7 +214,7 @@ def test_a_mesh_that_is_turned_as_a_whole_keeps_its_shape() -> None:
             np.column_stack([number[:-1].ravel(), number[1:].ravel()]),
         ]
     )
-    turned = points @ np.array([[0.0, 1.0], [-1.0, 0.0]]) + 3
-    held = np.array([0, 5, 24])
-    found = as_rigid_as_possible(points, edges, points, held, turned[held], 100.0)
-    assert found == pytest.approx(turned, abs=0.05)
+    rotated = points @ np.array([[0.0, 1.0], [-1.0, 0.0]]) + 3
+    anchors = np.array([0, 5, 24])
+    moved = as_rigid_as_possible(points, edges, points, anchors, rotated[anchors], 100.0)
+    assert moved == pytest.approx(rotated, abs=0.05)

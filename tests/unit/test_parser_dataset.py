@@ -1,8 +1,7 @@
-"""The parser's data set: the split, the skin's parts, the polygons, the studio walls."""
+"""The parser's data set: the split, the parts of skin, the polygons, the studio walls."""
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ import yaml
 from config.errors import InputValidationError
 from tests.support.samples import CCP, needs_ccp
 from worker.images.frame import Frame
-from worker.lab.parser_training import ccp, dataset, skin, studio
+from worker.lab.parser_training import ccp, dataset, examples, skin, studio
 from worker.lab.parser_training.sheet import contact_sheet
 from worker.parsing.body import Body, Limb
 from worker.parsing.classes import LABELS, SIDED, TITLES, Class
@@ -54,85 +53,85 @@ def face(canvas):
     cv2.ellipse(canvas, (384, 150), (42, 54), 0, 0, 360, 1, -1)
 
 
-def test_every_class_has_its_place_in_cihp():
+def test_every_class_has_a_cihp_label():
     assert set(LABELS) | set(SIDED) == set(Class)
 
 
 def test_the_split_is_disjoint_and_fixed():
-    held_out = json.loads(Path(ccp.__file__).with_name("ccp_split.json").read_text())
-    assert len(held_out["test"]) == 50
-    assert not set(held_out["test"]) & set(held_out["val"])
-    assert ccp.subset(held_out["test"][0]) == "test"
-    assert ccp.subset(held_out["val"][0]) == "val"
-    assert ccp.subset("no photograph of either") == "train"
-    assert 0.15 < len(held_out["val"]) / (904 - 50) < 0.25
+    split = json.loads(Path(ccp.__file__).with_name("ccp_split.json").read_text())
+    assert len(split["test"]) == 50
+    assert not set(split["test"]) & set(split["val"])
+    assert ccp.subset(split["test"][0]) == "test"
+    assert ccp.subset(split["val"][0]) == "val"
+    assert ccp.subset("another photograph") == "train"
+    assert 0.15 < len(split["val"]) / (904 - 50) < 0.25
 
 
-def test_skin_is_split_by_the_pose():
+def test_the_pose_splits_skin_into_parts():
     throat = line((384, 215), (384, 250), width=50)
     parts = [face, throat, line((270, 400), (260, 520), (258, 560)), line((340, 700), (340, 900), width=60)]
 
-    found = skin.split(bare(*parts), BODY, 1, (0, 0))
+    result = skin.split(bare(*parts), BODY, 1, (0, 0))
 
-    at = found.classes
-    assert at[150, 384] == Class.FACE
-    assert at[240, 384] == Class.NECK
-    assert at[450, 265] == at[560, 258] == Class.ARM
-    assert at[800, 340] == Class.LEG
-    assert found.unsure < 0.05
-    assert found.face > 0.95
+    classes = result.classes
+    assert classes[150, 384] == Class.FACE
+    assert classes[240, 384] == Class.NECK
+    assert classes[450, 265] == classes[560, 258] == Class.ARM
+    assert classes[800, 340] == Class.LEG
+    assert result.ambiguous < 0.05
+    assert result.face_visible > 0.95
 
 
-def test_a_hand_before_the_thigh_goes_with_its_arm():
+def test_a_hand_in_front_of_the_thigh_belongs_to_its_arm():
     arm = line((270, 400), (280, 520), (310, 590))
-    found = skin.split(bare(face, arm), BODY, 1, (0, 0))
-    assert not (found.classes[bare(arm)] == Class.LEG).any()
+    result = skin.split(bare(face, arm), BODY, 1, (0, 0))
+    assert not (result.classes[bare(arm)] == Class.LEG).any()
 
 
-def test_skin_far_from_every_part_is_not_sure():
-    found = skin.split(bare(face, line((40, 200), (40, 300), width=70)), BODY, 1, (0, 0))
-    assert found.unsure > 0.3
+def test_skin_far_from_every_part_is_ambiguous():
+    result = skin.split(bare(face, line((40, 200), (40, 300), width=70)), BODY, 1, (0, 0))
+    assert result.ambiguous > 0.3
 
 
-def test_small_things_take_the_class_around_them():
+def test_small_items_take_the_nearest_class():
     classes = np.full((1024, 768), ccp.BACKGROUND, np.uint8)
-    # The map's pixels are the canvas's by 0.625, and begin 144 to the left of it and 64 above.
+    # The map has 0.625 times the canvas's scale; the canvas starts at its point (144, 64).
     cv2.ellipse(classes, (384, 158), (27, 34), 0, 0, 360, ccp.SKIN, -1)
     cv2.rectangle(classes, (330, 230), (440, 420), int(Class.UPPER_CLOTHES), -1)
-    cv2.rectangle(classes, (380, 300), (384, 330), ccp.WHATEVER, -1)  # a tie
+    cv2.rectangle(classes, (380, 300), (384, 330), ccp.SMALL_ITEM, -1)  # a tie
 
-    settled = dataset.settled(classes, BODY)
+    resolved = examples.resolve_classes(classes, BODY)
 
-    assert settled[310, 382] == Class.UPPER_CLOTHES
-    assert settled[158, 384] == Class.FACE
-    assert not np.isin(settled, (ccp.SKIN, ccp.WHATEVER)).any()
+    assert resolved[310, 382] == Class.UPPER_CLOTHES
+    assert resolved[158, 384] == Class.FACE
+    assert not np.isin(resolved, (ccp.SKIN, ccp.SMALL_ITEM)).any()
 
 
-def test_a_face_that_is_not_to_be_seen_is_left_out():
+def test_a_photograph_with_a_hidden_face_is_left_out():
     classes = np.full((1024, 768), ccp.BACKGROUND, np.uint8)
     cv2.rectangle(classes, (330, 230), (440, 420), int(Class.UPPER_CLOTHES), -1)
-    with pytest.raises(dataset.UnsureError, match="of the face is labelled skin"):
-        dataset.settled(classes, BODY)
+    with pytest.raises(examples.UnsuitableExampleError, match="of the face is labelled skin"):
+        examples.resolve_classes(classes, BODY)
 
 
-def test_polygons_give_back_the_class_map():
+def test_polygons_reproduce_the_class_map():
     classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
     cv2.rectangle(classes, (100, 200), (380, 500), int(Class.COAT), -1)
     cv2.rectangle(classes, (200, 200), (280, 500), int(Class.UPPER_CLOTHES), -1)  # the coat is in two pieces
     cv2.circle(classes, (120, 480), 30, int(Class.ARM), -1)
     cv2.circle(classes, (360, 480), 30, int(Class.ARM), -1)
 
-    things = dataset.polygons(classes)
+    instances = dataset.polygons(classes)
 
-    assert [kind for kind, _ in things].count(Class.COAT) == 1
-    assert [kind for kind, _ in things].count(Class.ARM) == 2
+    assert [kind for kind, _ in instances].count(Class.COAT) == 1
+    assert [kind for kind, _ in instances].count(Class.ARM) == 2
     drawn = np.full_like(classes, ccp.BACKGROUND)
-    for kind, outline in things:
+    for kind, outline in instances:
         cv2.fillPoly(drawn, [outline.round().astype(np.int32)], int(kind))
     assert (drawn == classes).mean() > 0.99
 
 
-def test_nothing_too_small_to_learn_is_labelled():
+def test_regions_that_are_too_small_are_not_labelled():
     classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
     classes[10:14, 10:14] = Class.HAT
     assert dataset.polygons(classes) == []
@@ -145,31 +144,31 @@ def test_variants_show_the_same_person(subset, names):
     cv2.rectangle(classes, (300, 200), (460, 700), int(Class.DRESS), -1)
     image[classes == Class.DRESS] = (200, 30, 30)
 
-    made = dict(dataset.variants("0001", subset, dataset.Parsed(image, classes)))
+    pictures = dict(examples.variants("0001", subset, examples.LabelledPicture(image, classes)))
 
-    assert names <= set(made)
-    for picture in made.values():
+    assert names <= set(pictures)
+    for picture in pictures.values():
         assert picture.image.shape == (640, 480, 3)
         assert picture.classes.shape == (640, 480)
         inner = cv2.erode((picture.classes == Class.DRESS).astype(np.uint8), np.ones((9, 9))) > 0
         assert np.abs(picture.image[inner].astype(int) - (200, 30, 30)).max() <= 2
 
 
-def test_the_studio_has_a_light_plain_wall_and_leaves_the_person():
+def test_the_studio_has_a_light_plain_wall_and_does_not_change_the_person():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (640, 480, 3), np.uint8)
     classes = np.full((640, 480), ccp.BACKGROUND, np.uint8)
     classes[200:500, 150:330] = Class.UPPER_CLOTHES
 
-    made = studio.on_wall(image, classes, np.random.default_rng(1))
+    picture = studio.on_wall(image, classes, np.random.default_rng(1))
 
-    assert (made[210:490, 160:320] == image[210:490, 160:320]).all()
-    wall = made[:100].astype(float)
+    assert (picture[210:490, 160:320] == image[210:490, 160:320]).all()
+    wall = picture[:100].astype(float)
     assert wall.mean() > 150
     assert wall.std(axis=(0, 1)).max() < 12
 
 
-def test_a_folder_that_is_another_is_refused(tmp_path):
+def test_a_folder_with_other_contents_is_refused(tmp_path):
     with pytest.raises(InputValidationError, match="--source"):
         ccp.names(tmp_path)
 
@@ -182,30 +181,30 @@ def test_a_photograph_becomes_an_example():
 
 
 @needs_ccp
-def test_what_the_pose_refuses_is_left_out():
+def test_a_photograph_without_a_pose_is_left_out():
     from config.errors import NoPersonError
 
-    def nobody(photo):
-        raise NoPersonError("nobody")
+    def find_no_person(photo):
+        raise NoPersonError("no person")
 
-    with pytest.raises(dataset.UnsureError, match="NoPersonError: nobody"):
-        dataset.prepare(ccp.read(CCP, "0338"), nobody)
+    with pytest.raises(examples.UnsuitableExampleError, match="NoPersonError: no person"):
+        examples.estimate_and_prepare(ccp.read(CCP, "0338"), find_no_person)
 
 
-def test_frames_of_the_larger_map_hold_the_canvas():
+def test_the_frame_of_the_larger_map_contains_the_canvas():
     frame = Frame.letterbox(768, 1024)
-    around = dataset.around(replace(frame))
+    wider = examples.wider_frame(frame)
     corners = np.array([[0.0, 0], [768, 1024]])
-    assert around.points_to_canvas(corners) == pytest.approx(np.array([[144.0, 64], [624, 704]]))
+    assert wider.points_to_canvas(corners) == pytest.approx(np.array([[144.0, 64], [624, 704]]))
 
 
 @needs_ccp
-def test_a_data_set_is_built_and_shown(tmp_path, models_dir):
+def test_a_data_set_is_built_and_has_a_contact_sheet(tmp_path, models_dir):
     source, data = tmp_path / "ccp", tmp_path / "data"
     for folder in ("photos", "labels"):
         (source / folder).mkdir(parents=True)
     shutil.copy(CCP / "labels.txt", source)
-    for name in ("0014", "0338", "0129"):  # a test photograph, one to train on, and a side view
+    for name in ("0014", "0338", "0129"):  # a test photograph, a training photograph, a side view
         shutil.copy(CCP / "photos" / f"{name}.jpg", source / "photos")
         shutil.copy(CCP / "labels" / f"{name}.png", source / "labels")
 
@@ -219,7 +218,7 @@ def test_a_data_set_is_built_and_shown(tmp_path, models_dir):
     for subset in ("train", "test"):
         pictures = {file.stem for file in (data / index[subset]).glob("*.jpg")}
         assert pictures == {file.stem for file in (data / "labels" / subset).glob("*.txt")}
-    shown = contact_sheet(data, "train", pictures=2)
-    assert shown.ndim == 3
+    sheet = contact_sheet(data, "train", pictures=2)
+    assert sheet.ndim == 3
     with pytest.raises(InputValidationError, match="val"):
         contact_sheet(data, "val")

@@ -138,7 +138,7 @@ def test_the_training_log_is_summarised(tmp_path):
         "4,.2,.2,.2,.2,3,3,3,3",
     ]
     (tmp_path / "results.csv").write_text("\n".join([header, *rows]) + "\n")
-    assert validate.course(tmp_path / "results.csv") == {
+    assert validate.training_summary(tmp_path / "results.csv") == {
         "epochs": 4,
         "best epoch": 3,
         "lowest validation loss at epoch": 2,

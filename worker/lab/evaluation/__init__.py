@@ -1,1 +1,1 @@
-"""Measures each map against ground truth that this project did not draw."""
+"""Measures every map, and whole try-ons, against ground truth from outside this project."""

@@ -11,48 +11,54 @@ import numpy as np
 
 from config.errors import GarmentMaskError
 from worker.cloth.mask import segment
+from worker.images.arrays import Flags, Image
 from worker.lab.demo.sheet import sheet
 from worker.lab.evaluation import hard_garments, samples
+from worker.lab.evaluation.shapes import square
 
 TOLERANCE = 3
-"""How far two outlines may lie apart and still agree, pixels of a 768×1024 picture."""
+"""Largest distance at which two outlines still agree, pixels of a 768×1024 picture."""
 
 PUBLISHED = "published"
-"""The case of a photograph as it was published, with its published mask."""
+"""The case of an unchanged photograph with its published mask."""
 
 HARD = tuple(hard_garments.CASES)
-"""The hard cases."""
+"""The names of the hard cases."""
 
 _MISSED, _TOO_MUCH, _AGREED = (0, 90, 255), (255, 0, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One picture and what was made of it.
+class SegmentedGarment:
+    """One picture and the mask that the project computed for it.
 
     Attributes:
         case: PUBLISHED or one of the hard cases.
         garment: the garment's name.
         photo: RGB uint8 (h, w, 3).
-        truth, found: bool (h, w); nothing is found where the mask was refused.
-        milliseconds: how long it took.
+        truth: bool (h, w).
+        mask: bool (h, w); empty where the project refused the picture.
+        milliseconds: time of the segmentation.
     """
 
     case: str
     garment: str
-    photo: np.ndarray
-    truth: np.ndarray
-    found: np.ndarray
+    photo: Image
+    truth: Flags
+    mask: Flags
     milliseconds: float
 
 
-def measure(folder: Path, cases: Iterable[str] = (PUBLISHED, *HARD)) -> list[Measured]:
-    """Return every case of every garment of the folder, segmented."""
+def measure(folder: Path, cases: Iterable[str] = (PUBLISHED, *HARD)) -> list[SegmentedGarment]:
+    """Return every case of every garment of the folder, segmented.
+
+    Raises InputValidationError when the folder contains no garment.
+    """
     garments = list(samples.garments(folder))
-    return [_measured(case, sample, number) for case in cases for number, sample in enumerate(garments)]
+    return [_segment(case, sample, number) for case in cases for number, sample in enumerate(garments)]
 
 
-def by_garment(results: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+def by_garment(results: Sequence[SegmentedGarment]) -> dict[str, dict[str, Any]]:
     """Return IoU, boundary F-score and milliseconds of each garment, and the mean and worst of each score."""
     rows: dict[str, dict[str, Any]] = {
         result.garment: {**_scores(result), "ms": round(result.milliseconds)} for result in results
@@ -60,7 +66,7 @@ def by_garment(results: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     return rows | _mean_and_worst(list(rows.values()))
 
 
-def by_case(results: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+def by_case(results: Sequence[SegmentedGarment]) -> dict[str, dict[str, Any]]:
     """Return the mean and the worst IoU and boundary F-score of each case, and of all of them together."""
     scores: dict[str, list[Mapping[str, float]]] = {}
     for result in results:
@@ -68,67 +74,71 @@ def by_case(results: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     scores["all"] = [row for rows in scores.values() for row in rows]
     table = {}
     for case, rows in scores.items():
-        both = _mean_and_worst(rows)
+        summary = _mean_and_worst(rows)
         table[case] = {
-            f"{which}_{name}": both[which][name]
-            for name in ("iou", "boundary_f")
-            for which in ("mean", "worst")
+            f"{statistic}_{score}": summary[statistic][score]
+            for score in ("iou", "boundary_f")
+            for statistic in ("mean", "worst")
         }
     return table
 
 
-def contact_sheet(results: Sequence[Measured]) -> np.ndarray:
+def contact_sheet(results: Sequence[SegmentedGarment]) -> Image:
     """Return each result as photograph, truth and mask, RGB uint8; red: too much, blue: missed."""
     panels = []
     for result in results:
-        truth, ours = (np.zeros_like(result.photo) for _ in range(2))
+        truth, mask = (np.zeros_like(result.photo) for _ in range(2))
         truth[result.truth] = _AGREED
-        ours[result.found & result.truth] = _AGREED
-        ours[result.found & ~result.truth] = _TOO_MUCH
-        ours[~result.found & result.truth] = _MISSED
-        title = f"{result.garment} {result.case}: {iou(result.found, result.truth):.3f}"
-        panels.append((title, np.hstack([result.photo, truth, ours])))
+        mask[result.mask & result.truth] = _AGREED
+        mask[result.mask & ~result.truth] = _TOO_MUCH
+        mask[~result.mask & result.truth] = _MISSED
+        title = f"{result.garment} {result.case}: {iou(result.mask, result.truth):.3f}"
+        panels.append((title, np.hstack([result.photo, truth, mask])))
     return sheet(panels, columns=3, height=260)
 
 
-def iou(found: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two masks, bool (h, w); 1 when both are empty."""
-    union = np.count_nonzero(found | truth)
-    return np.count_nonzero(found & truth) / union if union else 1.0
+def iou(mask: Flags, truth: Flags) -> float:
+    """Return the intersection over union of two masks, bool (h, w); 1 when both are empty."""
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 1.0
 
 
-def boundary_f(found: np.ndarray, truth: np.ndarray, tolerance: int = TOLERANCE) -> float:
-    """F-score of two masks' outlines: of the pixels of each that lie near the other's.
+def boundary_f(mask: Flags, truth: Flags, tolerance: int = TOLERANCE) -> float:
+    """Return the F-score of two masks' outlines: a pixel agrees when it is near the other outline.
 
     After Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation,
     CVPR 2016.
+
+    Args:
+        mask, truth: bool (h, w).
+        tolerance: how near, pixels.
     """
-    outlines = [_outline(mask) for mask in (found, truth)]
-    near = [
-        cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, 5) <= tolerance
-        for outline in outlines
-    ]
-    precision = np.mean(near[1][outlines[0]]) if outlines[0].any() else 0.0
-    recall = np.mean(near[0][outlines[1]]) if outlines[1].any() else 0.0
+    outline, true_outline = _outline(mask), _outline(truth)
+    near, near_truth = (
+        cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) <= tolerance
+        for edge in (outline, true_outline)
+    )
+    precision = np.mean(near_truth[outline]) if outline.any() else 0.0
+    recall = np.mean(near[true_outline]) if true_outline.any() else 0.0
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def _measured(case: str, sample: samples.GarmentSample, number: int) -> Measured:
-    given = sample if case == PUBLISHED else hard_garments.make(case, sample, number)
+def _segment(case: str, sample: samples.GarmentSample, number: int) -> SegmentedGarment:
+    picture = sample if case == PUBLISHED else hard_garments.make(case, sample, number)
     began = time.perf_counter()
     try:
-        found = segment(given.photo) >= 128
+        mask = segment(picture.photo) >= 128
     except GarmentMaskError:
-        # To refuse a garment that is there is to miss all of it.
-        found = np.zeros_like(given.mask)
+        # A picture that shows a garment and is refused counts as missed completely.
+        mask = np.zeros_like(picture.mask)
     milliseconds = 1000 * (time.perf_counter() - began)
-    return Measured(case, sample.name, given.photo, given.mask, found, milliseconds)
+    return SegmentedGarment(case, sample.name, picture.photo, picture.mask, mask, milliseconds)
 
 
-def _scores(result: Measured) -> dict[str, float]:
+def _scores(result: SegmentedGarment) -> dict[str, float]:
     return {
-        "iou": round(iou(result.found, result.truth), 4),
-        "boundary_f": round(boundary_f(result.found, result.truth), 4),
+        "iou": round(iou(result.mask, result.truth), 4),
+        "boundary_f": round(boundary_f(result.mask, result.truth), 4),
     }
 
 
@@ -140,6 +150,6 @@ def _mean_and_worst(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, 
     }
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
+def _outline(mask: Flags) -> Flags:
     solid = mask.astype(np.uint8)
-    return (solid - cv2.erode(solid, np.ones((3, 3), np.uint8))).astype(bool)
+    return (solid - cv2.erode(solid, square(1))).astype(np.bool_)

@@ -1,8 +1,8 @@
-"""How far a garment's colours on the body are from those of its picture, pixel by pixel.
+"""The distance between a garment's colours on the body and in its picture, pixel by pixel.
 
-Which pixel of the picture lies where on the body is told by a second drawing, of a chart in the garment's
-place: the chart's colours name places, so that a wrong colour cannot find itself a likely partner. No light
-is allowed for: what shading changes, counts.
+A second try-on, with a chart in the garment's place, gives the correspondence: the chart's colours encode
+positions in the garment's picture. So the garment's own colours cannot influence which pixels are compared.
+Shading is not compensated for: its changes count as distance.
 """
 
 from dataclasses import dataclass
@@ -11,70 +11,84 @@ import cv2
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from worker.images.arrays import Canvas, Flags, Mask
 from worker.images.frame import HEIGHT, WIDTH
+from worker.lab.evaluation.shapes import square
 
-_X, _Y = 3, 4  # pixels of the garment's canvas for one level of the chart's red and green
-_PURE = 8  # the most blue that a chart's pixel may show: where it is mixed with anything, there is more
-_UNLIKE = 12  # where chart and garment leave the same picture, to this many levels, neither is seen
-_BLUR = 2.5  # the chart tells places to some pixels: finer patterns are compared by their mean
-_RIM = 6  # pixels by which both outlines are drawn in
-_STEP = 3  # every third pixel is compared
+_X_PER_LEVEL, _Y_PER_LEVEL = 3, 4
+"""Pixels of the garment's canvas per level of the chart's red and green: 768 and 1024 fit into 256 levels."""
+
+_MAX_CHART_BLUE = 8
+"""The chart has no blue: a warped pixel with more is mixed with something else, and is not compared."""
+
+_MIN_DIFFERENCE = 12
+"""Where the try-ons with garment and chart differ by fewer levels, the garment is not visible."""
+
+_BLUR = 2.5
+"""Standard deviation of a blur before comparison, body pixels: the chart is exact to a few pixels only, so a
+finer pattern is compared by its mean."""
+
+_RIM = 6
+"""Both outlines are eroded by this many pixels, to leave out mixed colours."""
+
+_STRIDE = 3
+"""Every third pixel is compared: neighbours are nearly equal."""
 
 
 @dataclass(frozen=True)
 class ColourDistance:
-    """ΔE2000 over the garment's pixels on the body: the median, and what nine tenths stay below."""
+    """The median and the 90th percentile of ΔE2000 over the garment's pixels on the body."""
 
     median: float
-    most: float
+    p90: float
 
 
-def chart() -> np.ndarray:
-    """Return the picture whose colours name places, RGB uint8 (1024, 768, 3)."""
-    x, y = np.meshgrid(np.arange(WIDTH) // _X, np.arange(HEIGHT) // _Y)
+def chart() -> Canvas:
+    """Return the picture whose red and green encode x and y, RGB uint8 (1024, 768, 3)."""
+    x, y = np.meshgrid(np.arange(WIDTH) // _X_PER_LEVEL, np.arange(HEIGHT) // _Y_PER_LEVEL)
     return np.dstack([x, y, np.zeros_like(x)]).astype(np.uint8)
 
 
 def colour_distance(
-    garment: np.ndarray, mask: np.ndarray, worn: np.ndarray, worn_chart: np.ndarray, bent_chart: np.ndarray
+    garment: Canvas, mask: Mask, worn: Canvas, worn_chart: Canvas, warped_chart: Canvas
 ) -> ColourDistance | None:
-    """Return the distance between a garment's picture and what is seen of it on the body.
+    """Return the distance between a garment's picture and its visible part on the body.
 
     CIEDE2000 of corresponding pixels (Sharma et al., Color Research and Application 30(1), 2005).
 
     Args:
         garment, mask: the garment's picture, RGB uint8 (1024, 768, 3), and its alpha, uint8 (1024, 768).
         worn, worn_chart: the try-on with the garment, and with the chart in its place, on the canvas.
-        bent_chart: the chart as it was bent, without light, on the canvas.
+        warped_chart: the warped chart without shading, on the canvas.
 
-    None where nothing of the garment is seen on the body.
+    Returns:
+        None where nothing of the garment is visible on the body.
     """
-    seen = (bent_chart[..., 2] <= _PURE) & (cv2.absdiff(worn, worn_chart).max(2) > _UNLIKE)
-    seen = cv2.erode(seen.astype(np.uint8), _square(_RIM)) > 0
-    y, x = (found[::_STEP] for found in np.nonzero(seen))
-    red, green, _ = bent_chart[y, x].astype(int).T
-    column, row = np.clip(red * _X + _X // 2, 0, WIDTH - 1), np.clip(green * _Y + _Y // 2, 0, HEIGHT - 1)
-    inside = cv2.erode((mask >= 128).astype(np.uint8), _square(_RIM))[row, column] > 0
+    is_pure = warped_chart[..., 2] <= _MAX_CHART_BLUE
+    visible = is_pure & (cv2.absdiff(worn, worn_chart).max(2) > _MIN_DIFFERENCE)
+    visible = cv2.erode(visible.astype(np.uint8), square(_RIM)) > 0
+    y, x = (index[::_STRIDE] for index in np.nonzero(visible))
+    red, green, _ = warped_chart[y, x].astype(int).T
+    column = np.clip(red * _X_PER_LEVEL + _X_PER_LEVEL // 2, 0, WIDTH - 1)
+    row = np.clip(green * _Y_PER_LEVEL + _Y_PER_LEVEL // 2, 0, HEIGHT - 1)
+    inside = cv2.erode((mask >= 128).astype(np.uint8), square(_RIM))[row, column] > 0
     if not inside.any():
         return None
-    # The body shows the garment smaller than its picture does: as much of the pattern goes into a mean.
-    reach = _BLUR * _shrunk(bent_chart, seen)
-    one = cv2.GaussianBlur(garment, (0, 0), reach)[row[inside], column[inside]]
-    other = cv2.GaussianBlur(worn, (0, 0), _BLUR)[y[inside], x[inside]]
-    distance = deltaE_ciede2000(*(rgb2lab(colours[None] / 255)[0] for colours in (one, other)))
+    # The garment is smaller on the body than in its picture: blur both by the same length of the pattern.
+    garment_blur = _BLUR * _reduction(warped_chart, np.asarray(visible))
+    expected = cv2.GaussianBlur(garment, (0, 0), garment_blur)[row[inside], column[inside]]
+    actual = cv2.GaussianBlur(worn, (0, 0), _BLUR)[y[inside], x[inside]]
+    expected_lab, actual_lab = (rgb2lab(colours[None] / 255)[0] for colours in (expected, actual))
+    distance = deltaE_ciede2000(expected_lab, actual_lab)  # type: ignore[no-untyped-call]
     return ColourDistance(float(np.median(distance)), float(np.quantile(distance, 0.9)))
 
 
-def _shrunk(bent_chart: np.ndarray, seen: np.ndarray) -> float:
-    """Return how many pixels of the garment's picture one pixel of the body shows, each way."""
+def _reduction(warped_chart: Canvas, visible: Flags) -> float:
+    """Return how many pixels of the garment's picture one pixel of the body shows, in each direction."""
     column, row = (
-        cv2.GaussianBlur(bent_chart[..., channel].astype(np.float32) * levels, (0, 0), 3)
-        for channel, levels in ((0, _X), (1, _Y))
+        cv2.GaussianBlur(warped_chart[..., channel].astype(np.float32) * pixels, (0, 0), 3)
+        for channel, pixels in ((0, _X_PER_LEVEL), (1, _Y_PER_LEVEL))
     )
     (column_y, column_x), (row_y, row_x) = np.gradient(column), np.gradient(row)
-    area = np.median(np.abs(column_x * row_y - column_y * row_x)[seen])
+    area = np.median(np.abs(column_x * row_y - column_y * row_x)[visible])
     return float(np.sqrt(max(area, 1.0)))
-
-
-def _square(reach: int) -> np.ndarray:
-    return np.ones((2 * reach + 1,) * 2, np.uint8)

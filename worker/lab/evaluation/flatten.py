@@ -1,9 +1,11 @@
-"""Makes a product's picture of the garment that a person wears: laid flat, sleeves beside the body.
+"""Makes a product picture of the garment that a person wears: flat, sleeves beside the body.
 
-Joints and the person's parts alone say how: trunk and sleeves are one mesh, sewn at the shoulders, whose
-bones are laid straight and the rest of which bends as little as it can. Nothing of it is an engine's.
+It uses joints and the person's label map only, nothing of the engines that it helps to measure. Trunk and
+sleeves are one mesh, joined at the shoulders. Its bones are straightened; the rest deforms as rigidly as
+possible.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,244 +14,292 @@ import numpy as np
 from skimage.segmentation import watershed
 
 from worker.cloth.garment import BACKGROUND
+from worker.images.arrays import Canvas, Flags, Floats, Indices, Labels, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25 as J
 from worker.images.maps import Part, Pose
-from worker.lab.evaluation.bones import SLEEVES, TRUNK, Skeleton, skeleton
+from worker.images.regions import largest_region, without_small_regions
+from worker.lab.evaluation.bones import SLEEVES, TRUNK, Bone, Skeleton, build_skeleton
 from worker.lab.evaluation.mesh import STEP, Mesh
+from worker.lab.evaluation.shapes import disc
 
 BOX = (622, 904)
-"""The width and height that a garment's picture fills at most, as VITON-HD's do."""
+"""The largest width and height of a garment in its picture, pixels, as in VITON-HD's."""
 
 # The random part of the picture.
-_TURN = 2.0  # degrees, its standard deviation
-_SCALES = (0.9, 1.0)  # of BOX
-_BENT = 0.012  # the standard deviation of a smooth bending at its control points, in canvas widths
+_ROTATION = 2.0  # standard deviation of the picture's rotation, degrees
+_SCALES = (0.9, 1.0)  # range of its size, shares of BOX
+_WARP = 0.012  # standard deviation of a smooth warp at its control points, canvas widths
+_WARP_GRID = (4, 3)  # control points, rows and columns
 
-# In shoulder widths:
-_SEWN = 0.32  # how far from the shoulder's joint a sleeve is sewn to the trunk
-_MARK = 0.05  # half the width of a bone's mark
-_THIN = 0.04  # half the width of what is trimmed
+# Lengths in shoulder widths.
+_SEAM_RADIUS = 0.32  # around each shoulder joint, where a sleeve is joined to the trunk
+_BONE_MARK_RADIUS = 0.05  # of the pixels around an arm bone that certainly belong to the sleeve
+_MIN_HALF_WIDTH = 0.04  # narrower parts are removed: they are labels along an arm, not fabric
 
-_COMPACT = 3.0  # how much rather parts end half way between two bones than at a fold between them
-_RIM = 2  # pixels by which the garment is drawn in, so that no skin or wall comes along
-_BEFORE = (Part.HAIR, Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE, Part.SCARF, Part.SUNGLASSES, Part.FACE)
+# The part of the trunk that certainly is not a sleeve: shares of its half width at shoulders and hips.
+_CORE_AT_SHOULDERS, _CORE_AT_HIPS = 0.7, 0.55
+_SHARED_BONE_POINTS = 5  # the first points of an arm bone lie in the trunk as much as in the sleeve
+_COMPACTNESS = 3.0  # higher: parts end half way between two bones; lower: at the fold between them
+_BORDER_BLUR = 8  # smooths the border between two parts like a fold, pixels
 
-# What is not tried.
-_LEAST = 0.05  # an upper garment that covers less of the canvas
-_LAYERS = 0.15  # a second layer that covers more than this share: a coat over something
-_NARROW = 0.42  # shoulders narrower than this share of the trunk's length: a turned person
-_ASIDE = 0.8  # a wrist above the hips, nearer to the middle than this share of a shoulder
-_HIDDEN = 0.05  # a picture more of which is made up
-_WHOLE = 0.95  # a picture whose largest piece is a smaller share
-_EVEN = 0.7  # a picture that is less like its own mirror image
+_RIM = 2  # the garment is eroded by this many pixels, to leave out mixed colours of skin or wall
+_OUTLINE_BLUR = 0.8  # pixels, as a lens blurs
+_OPAQUE = 0.5  # alpha from which a pixel counts as garment
+_MIN_VISIBLE = 0.6  # a pixel whose visible share is lower takes its colour from its surroundings
+_PATCH_MARGIN = 3  # pixels around hidden areas whose colours are mixed with what hid them
+_INPAINT_RADIUS = 5  # pixels
+_HIDING_PARTS = (
+    Part.HAIR,
+    Part.LEFT_ARM,
+    Part.RIGHT_ARM,
+    Part.GLOVE,
+    Part.SCARF,
+    Part.SUNGLASSES,
+    Part.FACE,
+)
+
+# Garments that are not flattened, because the result would not be realistic.
+_MIN_AREA = 0.05  # smallest upper garment, share of the canvas
+_MAX_LAYER = 0.15  # a second layer with a larger share is a coat over something
+_MIN_SHOULDER_WIDTH = 0.42  # narrower shoulders, in trunk lengths: the person is turned
+_MIN_WRIST_OFFSET = 0.8  # a raised wrist nearer to the middle, in half shoulder widths, hides the trunk
+_RAISED_WRIST = 0.1  # how far above the hips a raised wrist is, in trunk lengths
+_MAX_HIDDEN = 0.05  # largest share of the picture that may be inpainted
+_MIN_LARGEST_PIECE = 0.95  # smallest share of the picture that its largest piece covers
+_MIN_SYMMETRY = 0.7  # smallest IoU of the picture and its mirror image
+_MIN_REGION = 0.03  # smaller regions, as shares of the largest, are errors of the label map
+
+_ALL_PARTS = (TRUNK, *SLEEVES.values())
 
 
-class UnsuitedError(Exception):
-    """A garment that cannot be laid flat; the message says why, in a few words."""
+class UnsuitableGarmentError(Exception):
+    """A garment that cannot be flattened; the message gives the reason in a few words."""
 
 
 @dataclass(frozen=True)
-class Flat:
-    """A worn garment as a product's picture.
+class FlatGarment:
+    """A worn garment as a product picture.
 
     Attributes:
         image: RGB uint8 (1024, 768, 3), on light grey.
-        alpha: float32 (1024, 768), the garment's share of each pixel.
+        alpha: float32 (1024, 768), the garment's coverage of each pixel, 0..1.
         used: bool (1024, 768), the pixels of the person's canvas that the picture shows.
     """
 
-    image: np.ndarray
-    alpha: np.ndarray
-    used: np.ndarray
+    image: Canvas
+    alpha: Floats
+    used: Flags
 
 
-def flatten(canvas: np.ndarray, pose: Pose, parse: np.ndarray, rng: np.random.Generator) -> Flat:
-    """Return the picture of the upper garment that a person wears.
+def flatten(canvas: Canvas, pose: Pose, parse: Labels, rng: np.random.Generator) -> FlatGarment:
+    """Return the product picture of the upper garment that a person wears.
 
     Args:
         canvas: the person, RGB uint8 (1024, 768, 3).
         pose: the joints.
         parse: CIHP labels, uint8 (1024, 768).
-        rng: draws the sleeves' angle, the scale, a slight turn and a mild smooth bending.
+        rng: chooses the sleeves' angles, the scale, a small rotation and a mild smooth warp.
 
-    Raises UnsuitedError when the garment cannot be laid flat, or does not look like one that was.
+    Raises UnsuitableGarmentError when the garment cannot be flattened, or the result is not plausible.
     """
-    own = worn(parse)
-    _refuse_unsuited(own, pose, parse)
-    bones = skeleton(pose, own, rng)
-    seam = _seam(bones)
-    parts = _parts(canvas, own, bones)
-    areas = {name: _trimmed(parts == name, bones) for name in (TRUNK, *SLEEVES.values())}
-    areas[TRUNK] |= _hidden(areas[TRUNK], parse)
-    mesh = Mesh.of(areas, seam)
-    flat, made_up = _drawn(canvas, parts, areas, seam, mesh, _laid_out(mesh.straightened(bones.bones), rng))
-    _refuse_odd(flat.alpha > 0.5, made_up)
+    garment = worn_garment(parse)
+    _check_suitable(garment, pose, parse)
+    skeleton = build_skeleton(pose, garment, rng)
+    seam = _seam(skeleton)
+    parts = _split_into_parts(canvas, garment, skeleton)
+    areas = {part: _without_thin_areas(parts == part, skeleton) for part in _ALL_PARTS}
+    areas[TRUNK] |= _hidden_trunk(areas[TRUNK], parse)
+    mesh = Mesh.build(areas, seam)
+    points = _place_in_picture(mesh.straighten(skeleton.bones), rng)
+    flat, inpainted = _render(canvas, _Layers(parts, areas, seam), mesh, points)
+    _check_plausible(flat.alpha > _OPAQUE, inpainted)
     return flat
 
 
-def worn(parse: np.ndarray) -> np.ndarray:
-    """Return the upper garment in CIHP labels, uint8 (h, w), without specks: bool (h, w)."""
+def worn_garment(parse: Labels) -> Flags:
+    """Return the upper garment of CIHP labels, uint8 (h, w), without small regions: bool (h, w)."""
     area = np.isin(parse, (Part.UPPER_CLOTHES, Part.COAT))
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8))
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    sizes[0] = 0
-    return area & (sizes > 0.03 * sizes.max())[pieces]
+    min_pixels = math.floor(_MIN_REGION * np.count_nonzero(largest_region(area))) + 1
+    return without_small_regions(area, min_pixels)
 
 
-def _refuse_unsuited(own: np.ndarray, pose: Pose, parse: np.ndarray) -> None:
-    if own.mean() < _LEAST:
-        raise UnsuitedError("no upper garment")
-    if own[-2:].any():
-        raise UnsuitedError("cut off by the picture's edge")
-    if _LAYERS < np.mean(parse[own] == Part.COAT) < 1 - _LAYERS:
-        raise UnsuitedError("a coat over other things")
-    if not all(pose.seen(j) for j in (J.R_SHOULDER, J.L_SHOULDER, J.R_ELBOW, J.L_ELBOW, J.R_HIP, J.L_HIP)):
-        raise UnsuitedError("joints not seen")
-    neck, hips = (
-        (pose.xy(a) + pose.xy(b)) / 2 for a, b in ((J.R_SHOULDER, J.L_SHOULDER), (J.R_HIP, J.L_HIP))
-    )
-    across, length = (pose.xy(J.L_SHOULDER) - pose.xy(J.R_SHOULDER))[0], np.linalg.norm(hips - neck)
-    if across < _NARROW * length:
-        raise UnsuitedError("turned from the camera")
+def _check_suitable(garment: Flags, pose: Pose, parse: Labels) -> None:
+    """Raise UnsuitableGarmentError when the photograph does not show a whole garment from the front."""
+    if garment.mean() < _MIN_AREA:
+        raise UnsuitableGarmentError("no upper garment")
+    if garment[-2:].any():
+        raise UnsuitableGarmentError("cut off by the picture's edge")
+    if _MAX_LAYER < np.mean(parse[garment] == Part.COAT) < 1 - _MAX_LAYER:
+        raise UnsuitableGarmentError("a coat over another garment")
+    needed = (J.R_SHOULDER, J.L_SHOULDER, J.R_ELBOW, J.L_ELBOW, J.R_HIP, J.L_HIP)
+    if not all(pose.seen(joint) for joint in needed):
+        raise UnsuitableGarmentError("joints not visible")
+    neck = (pose.xy(J.R_SHOULDER) + pose.xy(J.L_SHOULDER)) / 2
+    hips = (pose.xy(J.R_HIP) + pose.xy(J.L_HIP)) / 2
+    width = (pose.xy(J.L_SHOULDER) - pose.xy(J.R_SHOULDER))[0]
+    length = np.linalg.norm(hips - neck)
+    if width < _MIN_SHOULDER_WIDTH * length:
+        raise UnsuitableGarmentError("person turned away from the camera")
     for wrist in (J.R_WRIST, J.L_WRIST):
         x, y = pose.xy(wrist)
-        if pose.seen(wrist) and abs(x - neck[0]) < _ASIDE * across / 2 and y < hips[1] - 0.1 * length:
-            raise UnsuitedError("an arm before the trunk")
+        before_trunk = abs(x - neck[0]) < _MIN_WRIST_OFFSET * width / 2
+        if pose.seen(wrist) and before_trunk and y < hips[1] - _RAISED_WRIST * length:
+            raise UnsuitableGarmentError("an arm in front of the trunk")
 
 
-def _refuse_odd(area: np.ndarray, made_up: np.ndarray) -> None:
-    """Raise UnsuitedError when a picture does not look like a garment that was laid flat."""
-    share = np.count_nonzero(made_up) / np.count_nonzero(area)
-    if share > _HIDDEN:
-        raise UnsuitedError(f"{share:.0%} of it hidden")
-    sizes = cv2.connectedComponentsWithStats(area.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
-    if sizes.max() < _WHOLE * sizes.sum():
-        raise UnsuitedError("seen in pieces")
-    if _evenness(area) < _EVEN:
-        raise UnsuitedError("seen on one side only")
+def _check_plausible(area: Flags, inpainted: Flags) -> None:
+    """Raise UnsuitableGarmentError when a picture does not look like a flat garment."""
+    share = np.count_nonzero(inpainted) / np.count_nonzero(area)
+    if share > _MAX_HIDDEN:
+        raise UnsuitableGarmentError(f"{share:.0%} of it hidden")
+    if np.count_nonzero(largest_region(area)) < _MIN_LARGEST_PIECE * np.count_nonzero(area):
+        raise UnsuitableGarmentError("visible in several pieces")
+    if _symmetry(area) < _MIN_SYMMETRY:
+        raise UnsuitableGarmentError("visible on one side only")
 
 
-def _evenness(area: np.ndarray) -> float:
-    """Return how alike an area is to its mirror image: intersection over union, at the best axis."""
-    small = area[::4, ::4]
-    wide = np.pad(small, ((0, 0), (small.shape[1],) * 2))
-    middle = round(float(np.nonzero(wide)[1].mean()))
-    found = []
+def _symmetry(area: Flags) -> float:
+    """Return the IoU of an area and its mirror image at the best vertical axis near its centroid."""
+    small = area[::4, ::4]  # a quarter of the size is exact enough and 16 times as fast
+    padded = np.pad(small, ((0, 0), (small.shape[1],) * 2))
+    middle = round(float(np.nonzero(padded)[1].mean()))
+    scores = []
     for axis in range(middle - 8, middle + 9):
-        mirrored = np.roll(wide[:, ::-1], 2 * axis - wide.shape[1] + 1, 1)
-        found.append(np.count_nonzero(wide & mirrored) / np.count_nonzero(wide | mirrored))
-    return max(found)
+        mirrored = np.roll(padded[:, ::-1], 2 * axis - padded.shape[1] + 1, 1)
+        scores.append(np.count_nonzero(padded & mirrored) / np.count_nonzero(padded | mirrored))
+    return max(scores)
 
 
-def _seam(bones: Skeleton) -> np.ndarray:
-    """Return where sleeves are sewn to the trunk, bool (1024, 768)."""
+def _seam(skeleton: Skeleton) -> Flags:
+    """Return where sleeves are joined to the trunk, bool (1024, 768)."""
     area = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for joint in (bones.shoulders.points[0], bones.shoulders.points[-1]):
-        cv2.circle(area, [round(float(v)) for v in joint], round(_SEWN * bones.size), 1, -1)
+    radius = round(_SEAM_RADIUS * skeleton.shoulder_width)
+    for x, y in (skeleton.shoulders.points[0], skeleton.shoulders.points[-1]):
+        cv2.circle(area, (round(float(x)), round(float(y))), radius, 1, -1)
     return area > 0
 
 
-def _parts(canvas: np.ndarray, own: np.ndarray, bones: Skeleton) -> np.ndarray:
-    """Return which pixels of the garment are the trunk's and which a sleeve's, int (1024, 768); 0 elsewhere.
+def _split_into_parts(canvas: Canvas, garment: Flags, skeleton: Skeleton) -> Indices:
+    """Return the part of each pixel of the garment, int (1024, 768); 0 elsewhere.
 
-    A watershed from the bones: trunk and sleeve end at the fold between them.
+    A watershed of the colour gradient from marks on the bones: trunk and sleeve end at the fold between them.
     """
-    neck, hips = bones.spine.points[0], bones.spine.points[-1]
-    half = (bones.shoulders.points[-1] - bones.shoulders.points[0]) / 2
-    below = hips + (hips - neck) / np.linalg.norm(hips - neck) * HEIGHT
-    core = [neck + 0.7 * half, hips + 0.55 * half, below + 0.55 * half]
-    core += [below - 0.55 * half, hips - 0.55 * half, neck - 0.7 * half]
-    marks = np.zeros(own.shape, np.uint8)
-    cv2.fillPoly(marks, [np.round(core).astype(np.int32)], TRUNK)
-    for bone in bones.arms.values():
-        # Next to the shoulder's joint bone and trunk are one.
-        for point in bone.points[5:]:
-            cv2.circle(
-                marks, [round(float(v)) for v in point], max(2, round(_MARK * bones.size)), bone.part, -1
-            )
-    marks[~own] = 0
+    marks = np.zeros(garment.shape, np.uint8)
+    cv2.fillPoly(marks, [np.round(_trunk_core(skeleton)).astype(np.int32)], TRUNK)
+    for bone in skeleton.arms.values():
+        _mark_bone(marks, bone, max(2, round(_BONE_MARK_RADIUS * skeleton.shoulder_width)))
+    marks[~garment] = 0
     lab = cv2.GaussianBlur(cv2.cvtColor(canvas, cv2.COLOR_RGB2LAB), (0, 0), 2).astype(np.float32)
-    across, down = cv2.Sobel(lab, cv2.CV_32F, 1, 0), cv2.Sobel(lab, cv2.CV_32F, 0, 1)
-    slope = np.sqrt((across**2 + down**2).sum(2))
-    parts = watershed(slope, marks.astype(np.int32), mask=own, compactness=_COMPACT)
-    # The line between two parts is as smooth as a fold.
+    horizontal, vertical = cv2.Sobel(lab, cv2.CV_32F, 1, 0), cv2.Sobel(lab, cv2.CV_32F, 0, 1)
+    gradient = np.sqrt((horizontal**2 + vertical**2).sum(2))
+    parts = watershed(  # type: ignore[no-untyped-call]
+        gradient, marks.astype(np.int32), mask=garment, compactness=_COMPACTNESS
+    )
     shares = [
-        cv2.GaussianBlur((parts == name).astype(np.float32), (0, 0), 8) for name in (TRUNK, *SLEEVES.values())
+        cv2.GaussianBlur((parts == part).astype(np.float32), (0, 0), _BORDER_BLUR) for part in _ALL_PARTS
     ]
-    return np.where(own, 1 + np.argmax(shares, axis=0), 0)
+    return np.where(garment, 1 + np.argmax(shares, axis=0), 0)
 
 
-def _trimmed(area: np.ndarray, bones: Skeleton) -> np.ndarray:
-    """Return a part without what is too thin for cloth, such as labels that ran along an arm."""
-    thin = round(_THIN * bones.size)
-    trimmed = cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_OPEN, _disc(thin)) > 0
-    # At the shoulders straps are as thin.
-    top = round(float(bones.spine.points[0, 1]) + _SEWN * bones.size)
-    trimmed[:top] = area[:top]
-    return trimmed
+def _trunk_core(skeleton: Skeleton) -> Points:
+    """Return the polygon of the pixels that certainly belong to the trunk, float64 (6, 2)."""
+    neck, hips = skeleton.spine.points[0], skeleton.spine.points[-1]
+    half = (skeleton.shoulders.points[-1] - skeleton.shoulders.points[0]) / 2
+    below = hips + (hips - neck) / np.linalg.norm(hips - neck) * HEIGHT  # outside the canvas
+    left = [neck + _CORE_AT_SHOULDERS * half, hips + _CORE_AT_HIPS * half, below + _CORE_AT_HIPS * half]
+    right = [below - _CORE_AT_HIPS * half, hips - _CORE_AT_HIPS * half, neck - _CORE_AT_SHOULDERS * half]
+    return np.stack(left + right)
 
 
-def _hidden(trunk: np.ndarray, parse: np.ndarray) -> np.ndarray:
-    """Return where hair, arms or sleeves hide the trunk, bool."""
+def _mark_bone(marks: Labels, bone: Bone, radius: int) -> None:
+    """Mark the pixels near an arm bone as its part."""
+    for x, y in bone.points[_SHARED_BONE_POINTS:]:
+        cv2.circle(marks, (round(float(x)), round(float(y))), radius, bone.part, -1)
+
+
+def _without_thin_areas(area: Flags, skeleton: Skeleton) -> Flags:
+    """Return a part without the areas that are too thin to be fabric, except at the shoulders."""
+    radius = round(_MIN_HALF_WIDTH * skeleton.shoulder_width)
+    opened = cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_OPEN, disc(radius)) > 0
+    # Straps at the shoulders may be as thin.
+    below_straps = round(float(skeleton.spine.points[0, 1]) + _SEAM_RADIUS * skeleton.shoulder_width)
+    opened[:below_straps] = area[:below_straps]
+    return np.asarray(opened)
+
+
+def _hidden_trunk(trunk: Flags, parse: Labels) -> Flags:
+    """Return where hair, arms or sleeves hide the trunk, bool (1024, 768)."""
     between = np.maximum.accumulate(trunk, 1) & np.maximum.accumulate(trunk[:, ::-1], 1)[:, ::-1]
     closed = cv2.morphologyEx(trunk.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8)) > 0
-    hidden = between & np.isin(parse, (*_BEFORE, Part.UPPER_CLOTHES, Part.COAT))
-    return (hidden | (closed & ~np.isin(parse, (Part.NECK, Part.BACKGROUND)))) & ~trunk
+    hidden = between & np.isin(parse, (*_HIDING_PARTS, Part.UPPER_CLOTHES, Part.COAT))
+    small_gaps = closed & ~np.isin(parse, (Part.NECK, Part.BACKGROUND))
+    return np.asarray((hidden | small_gaps) & ~trunk)
 
 
-def _laid_out(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the mesh's points on the product's canvas: a little turned, scaled into the box, bent."""
-    turn = np.deg2rad(rng.normal(0, _TURN))
-    points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    low, high = points.min(0) + STEP, points.max(0) - STEP
+def _place_in_picture(points: Points, rng: np.random.Generator) -> Points:
+    """Return the mesh's points in the product picture: rotated a little, scaled into BOX, warped."""
+    angle = np.deg2rad(rng.normal(0, _ROTATION))
+    rotated = points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    low, high = rotated.min(0) + STEP, rotated.max(0) - STEP
     scale = rng.uniform(*_SCALES) * min(BOX / (high - low))
-    points = (points - (low + high) / 2) * scale + np.array([WIDTH, HEIGHT]) / 2
-    moves = rng.normal(0, _BENT * WIDTH, (4, 3, 2)).astype(np.float32)
-    bend = cv2.resize(moves, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    x, y = np.clip(points.astype(int), 0, [WIDTH - 1, HEIGHT - 1]).T
-    return np.asarray(points + bend[y, x])
+    placed = (rotated - (low + high) / 2) * scale + np.array([WIDTH, HEIGHT]) / 2
+    shifts = rng.normal(0, _WARP * WIDTH, (*_WARP_GRID, 2)).astype(np.float32)
+    warp = cv2.resize(shifts, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    x, y = np.clip(placed.astype(int), 0, [WIDTH - 1, HEIGHT - 1]).T
+    return np.asarray(placed + warp[y, x])
 
 
-def _drawn(
-    canvas: np.ndarray,
-    parts: np.ndarray,
-    areas: Mapping[int, np.ndarray],
-    seam: np.ndarray,
-    mesh: Mesh,
-    points: np.ndarray,
-) -> tuple[Flat, np.ndarray]:
-    """Return the picture of the moved mesh, sleeves over the trunk, and where it is made up, bool."""
-    own = parts > 0
+@dataclass(frozen=True)
+class _Layers:
+    """The garment's parts on the person's canvas.
+
+    Attributes:
+        parts: int (1024, 768), the part of each visible pixel; 0 elsewhere.
+        areas: part -> bool (1024, 768), what its mesh covers, hidden pixels included.
+        seam: bool (1024, 768), where sleeves are joined to the trunk.
+    """
+
+    parts: Indices
+    areas: Mapping[int, Flags]
+    seam: Flags
+
+    def source(self, part: int) -> tuple[Flags, Flags]:
+        """Return the pixels that a part shows, and those of them that the photograph shows."""
+        area = self.areas[part]
+        # Along the seam the parts overlap, so that no gap is visible.
+        overlap = (self.parts > 0) & self.seam & (cv2.dilate(area.astype(np.uint8), disc(STEP)) > 0)
+        return area | overlap, np.asarray(overlap | (self.parts == part))
+
+
+def _render(canvas: Canvas, layers: _Layers, mesh: Mesh, points: Points) -> tuple[FlatGarment, Flags]:
+    """Return the picture of the moved mesh, sleeves over the trunk, and where it is inpainted, bool."""
     colour = np.full((HEIGHT, WIDTH, 3), float(BACKGROUND), np.float32)
-    alpha, seen = np.zeros((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
-    used = np.zeros((HEIGHT, WIDTH), bool)
-    for name, area in areas.items():
-        # Along the seam the parts go on below each other, so that no crack shows.
-        sewn = own & seam & (cv2.dilate(area.astype(np.uint8), _disc(STEP)) > 0)
-        px, py = mesh.sources(points, name)
-        inner = cv2.erode((area | sewn).astype(np.uint8), _disc(_RIM)).astype(np.float32)
-        share = cv2.remap(cv2.GaussianBlur(inner, (0, 0), 0.8), px, py, cv2.INTER_LINEAR)
-        drawn = cv2.remap(canvas, px, py, cv2.INTER_CUBIC).astype(np.float32)
-        # Of the hidden trunk the photograph shows what lies before it.
-        mine = sewn | (parts == name)
-        visible = cv2.remap(mine.astype(np.float32), px, py, cv2.INTER_LINEAR)
-        colour = share[..., None] * drawn + (1 - share[..., None]) * colour
-        seen = share * visible + (1 - share) * seen
-        alpha = np.maximum(alpha, share)
-        shown = (share > 0.5) & (visible > 0.5)
-        used[np.round(py[shown]).astype(int), np.round(px[shown]).astype(int)] = True
-    hidden = (alpha > 0.5) & (seen < 0.6 * alpha)
-    made_up = cv2.morphologyEx(hidden.astype(np.uint8), cv2.MORPH_OPEN, _disc(1))
-    # Where hair or a hand was, its rim is not the garment's colour either.
-    patch = cv2.dilate(made_up, _disc(3))
-    picture = cv2.inpaint(np.clip(np.round(colour), 0, 255).astype(np.uint8), patch, 5, cv2.INPAINT_TELEA)
-    mixed = alpha[..., None] * picture + (1 - alpha[..., None]) * BACKGROUND
-    picture = np.where(patch[..., None] > 0, np.round(mixed).astype(np.uint8), picture)
-    # Every pixel that was passed over between two that were taken was taken as well.
-    whole = cv2.morphologyEx(used.astype(np.uint8), cv2.MORPH_CLOSE, _disc(3))
-    return Flat(picture, alpha, (whole > 0) & own), made_up > 0
+    alpha, visible = np.zeros((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
+    used = np.zeros((HEIGHT, WIDTH), np.bool_)
+    for part in layers.areas:
+        area, photographed = layers.source(part)
+        x, y = mesh.source_maps(points, part)
+        inner = cv2.erode(area.astype(np.uint8), disc(_RIM)).astype(np.float32)
+        part_alpha = cv2.remap(cv2.GaussianBlur(inner, (0, 0), _OUTLINE_BLUR), x, y, cv2.INTER_LINEAR)
+        part_colour = cv2.remap(canvas, x, y, cv2.INTER_CUBIC).astype(np.float32)
+        part_visible = cv2.remap(photographed.astype(np.float32), x, y, cv2.INTER_LINEAR)
+        colour = part_alpha[..., None] * part_colour + (1 - part_alpha[..., None]) * colour
+        visible = part_alpha * part_visible + (1 - part_alpha) * visible
+        alpha = np.maximum(alpha, part_alpha)
+        shown = (part_alpha > _OPAQUE) & (part_visible > _OPAQUE)
+        used[np.round(y[shown]).astype(int), np.round(x[shown]).astype(int)] = True
+    hidden = ((alpha > _OPAQUE) & (visible < _MIN_VISIBLE * alpha)).astype(np.uint8)
+    inpainted = cv2.morphologyEx(hidden, cv2.MORPH_OPEN, disc(1)) > 0
+    picture = _inpaint(np.clip(np.round(colour), 0, 255).astype(np.uint8), alpha, inpainted)
+    # A larger picture skips no pixel, a smaller one does: pixels between used ones are used too.
+    closed = cv2.morphologyEx(used.astype(np.uint8), cv2.MORPH_CLOSE, disc(3)) > 0
+    return FlatGarment(picture, alpha, np.asarray(closed & (layers.parts > 0))), np.asarray(inpainted)
 
 
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+def _inpaint(picture: Canvas, alpha: Floats, hidden: Flags) -> Canvas:
+    """Return the picture with hidden areas, and the mixed colours around them, filled by Telea's method."""
+    patch = cv2.dilate(hidden.astype(np.uint8), disc(_PATCH_MARGIN))
+    filled = cv2.inpaint(picture, patch, _INPAINT_RADIUS, cv2.INPAINT_TELEA)
+    mixed = alpha[..., None] * filled + (1 - alpha[..., None]) * BACKGROUND
+    return np.where(patch[..., None] > 0, np.round(mixed).astype(np.uint8), filled).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Twenty hard try-ons: what is photographed, what is made of it, and what should come of it.
+"""Twenty hard try-ons: the photographs, how they are altered, and the accepted outcomes.
 
-None of the street photographs is among those that `tryon evaluate parsing` tests the parser on: hard cases
-are there to be mended. Most of them the parser was trained on.
+None of the street photographs is among those that `tryon evaluate parsing` tests the parser on, because
+hard cases are there to be improved on. The parser was trained on most of them.
 """
 
 import time
@@ -14,10 +14,12 @@ import numpy as np
 
 from config.errors import InputValidationError, TryonError
 from worker.contract import Bundle
+from worker.images.arrays import Image
 from worker.images.decode import decode_input
 from worker.images.frame import FILL, Frame
+from worker.lab.demo.sheet import Panel
 from worker.lab.evaluation import alterations
-from worker.lab.evaluation.alterations import file
+from worker.lab.evaluation.alterations import jpeg_file
 from worker.lab.evaluation.hard_garments import make
 from worker.lab.evaluation.samples import GarmentSample, garments
 from worker.queue.request import TryonRequest
@@ -25,7 +27,19 @@ from worker.stages import local
 from worker.stages.models import Models
 
 PICTURE = "picture"
-"""What should come of most cases; the others end in a named error."""
+"""The accepted outcome of most cases; the others are named errors."""
+
+
+def _unchanged_garment(sample: GarmentSample) -> bytes:
+    return jpeg_file(sample.photo)
+
+
+def _white_on_white(sample: GarmentSample) -> bytes:
+    return jpeg_file(make("white on white", sample).photo)
+
+
+def _selfie(photo: Image) -> bytes:
+    return alterations.selfie(photo, hand=(0.49, 0.145))
 
 
 @dataclass(frozen=True)
@@ -36,25 +50,17 @@ class Case:
         title: what is hard about it.
         person: a photograph, `street/NNNN` of Clothing Co-Parsing or `studio/NNNNN_NN` of VITON-HD's people.
         garment: one of VITON-HD's garments.
-        right: what may come of it: PICTURE, or names of errors.
-        alter_person: photograph, RGB uint8 (h, w, 3) -> the file that is handed in.
-        alter_garment: garment with its published mask -> the file that is handed in.
+        accepted: the accepted outcomes: PICTURE, or names of errors.
+        alter_person: photograph, RGB uint8 (h, w, 3) -> the input file.
+        alter_garment: garment with its published mask -> the input file.
     """
 
     title: str
     person: str
     garment: str
-    right: tuple[str, ...] = (PICTURE,)
-    alter_person: Callable[[np.ndarray], bytes] = file
-    alter_garment: Callable[[GarmentSample], bytes] = lambda sample: file(sample.photo)
-
-
-def _white_on_white(sample: GarmentSample) -> bytes:
-    return file(make("white on white", sample).photo)
-
-
-def _selfie(photo: np.ndarray) -> bytes:
-    return alterations.selfie(photo, hand=(0.49, 0.145))
+    accepted: tuple[str, ...] = (PICTURE,)
+    alter_person: Callable[[Image], bytes] = jpeg_file
+    alter_garment: Callable[[GarmentSample], bytes] = _unchanged_garment
 
 
 CASES: Sequence[Case] = (
@@ -79,8 +85,8 @@ CASES: Sequence[Case] = (
         alterations.cropped_at_chest,
     ),
     Case("wide landscape photograph", "street/0288", "01260_00", alter_person=alterations.wide),
-    Case("grey-scale photograph", "street/0193", "11351_00", alter_person=alterations.grey),
-    Case("rotated by EXIF", "street/0150", "02783_00", alter_person=alterations.turned),
+    Case("grey-scale photograph", "street/0193", "11351_00", alter_person=alterations.greyscale),
+    Case("rotated by EXIF", "street/0150", "02783_00", alter_person=alterations.rotated_by_exif),
     Case("low light", "street/0639", "01430_00", alter_person=alterations.low_light),
     Case("plain mirror selfie", "street/0401", "01260_00", alter_person=_selfie),
     Case("garment on a hanger", "studio/00891_00", "01430_00", alter_garment=alterations.on_hanger),
@@ -89,26 +95,28 @@ CASES: Sequence[Case] = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case.
+    """The outcome of a case.
 
     Attributes:
-        person, garment: what was handed in, as the system's door reads it, RGB uint8 (h, w, 3).
-        made: stage -> its bundle; empty when the case ended in an error.
+        case: the case.
+        person, garment: the input pictures as the system decodes them, RGB uint8 (h, w, 3).
+        bundles: stage -> its bundle; empty when the case ended with an error.
         error: the named error, or None.
-        seconds: what all stages took.
+        seconds: time of all stages.
     """
 
     case: Case
-    person: np.ndarray
-    garment: np.ndarray
-    made: Mapping[str, Bundle]
+    person: Image
+    garment: Image
+    bundles: Mapping[str, Bundle]
     error: TryonError | None
     seconds: float
 
     @property
-    def verdict(self) -> Mapping[str, Any]:
-        """What the status says of the picture: its score and warnings."""
-        return self.made["generate"]["details.json"]
+    def details(self) -> Mapping[str, Any]:
+        """The engine's report on its picture: score and warnings."""
+        details: Mapping[str, Any] = self.bundles["generate"]["details.json"]
+        return details
 
     @property
     def name(self) -> str:
@@ -116,14 +124,15 @@ class Outcome:
         return self.error.name if self.error else PICTURE
 
 
-def files(case: Case, samples: Path, ccp: Path) -> tuple[bytes, bytes]:
+def input_files(case: Case, samples: Path, ccp: Path) -> tuple[bytes, bytes]:
     """Return the person's and the garment's file of a case.
 
     Args:
+        case: one of CASES.
         samples: a folder laid out as VITON-HD's test set.
         ccp: a folder of Clothing Co-Parsing.
 
-    Raises InputValidationError when a picture is not there.
+    Raises InputValidationError when a picture does not exist.
     """
     kind, name = case.person.split("/")
     path = (samples / "image" if kind == "studio" else ccp / "photos") / f"{name}.jpg"
@@ -137,37 +146,40 @@ def files(case: Case, samples: Path, ccp: Path) -> tuple[bytes, bytes]:
     return case.alter_person(decode_input(path.read_bytes(), name=name)), case.alter_garment(garment)
 
 
-def attempt(case: Case, samples: Path, ccp: Path, models: Models) -> Outcome:
-    """Return what comes of a case: its two files through every stage of a job."""
-    person, garment = files(case, samples, ccp)
+def run_case(case: Case, samples: Path, ccp: Path, models: Models) -> Outcome:
+    """Return the outcome of a case: its two files through every stage of a job.
+
+    Arguments and errors as in `input_files`.
+    """
+    person, garment = input_files(case, samples, ccp)
     options = TryonRequest(person_key="person", cloth_key="garment", engine="geometric").options()
-    shown = decode_input(person, name="person"), decode_input(garment, name="garment")
+    decoded = decode_input(person, name="person"), decode_input(garment, name="garment")
     began = time.perf_counter()
     try:
-        made = local.run(person, garment, options, models, names={"person": "person", "cloth": "garment"})
+        bundles = local.run(person, garment, options, models, names={"person": "person", "cloth": "garment"})
     except TryonError as error:
-        return Outcome(case, *shown, {}, error, time.perf_counter() - began)
-    return Outcome(case, *shown, made, None, time.perf_counter() - began)
+        return Outcome(case, *decoded, {}, error, time.perf_counter() - began)
+    return Outcome(case, *decoded, bundles, None, time.perf_counter() - began)
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
-    """Return what came of a case, what is right, the picture's score and the seconds it took."""
+    """Return the outcome and the accepted ones, the picture's score, the seconds and the message."""
     return {
         "outcome": outcome.name,
-        "right": " or ".join(outcome.case.right),
-        "as it should": "yes" if outcome.name in outcome.case.right else "NO",
-        "score": "" if outcome.error else outcome.verdict["score"],
+        "right": " or ".join(outcome.case.accepted),
+        "as it should": "yes" if outcome.name in outcome.case.accepted else "NO",
+        "score": "" if outcome.error else outcome.details["score"],
         "seconds": round(outcome.seconds, 1),
-        "says": outcome.error.message if outcome.error else " ".join(outcome.verdict["warnings"]),
+        "says": outcome.error.message if outcome.error else " ".join(outcome.details["warnings"]),
     }
 
 
-def panels(outcome: Outcome) -> list[tuple[str, np.ndarray]]:
-    """Return titled pictures, RGB uint8: the person and the result as on the canvas, the garment between."""
-    person, result, came = outcome.person, np.full((1, 1, 3), 255, np.uint8), outcome.name
+def panels(outcome: Outcome) -> list[Panel]:
+    """Return person, garment and result with titles; person and result as they are on the canvas."""
+    person, result, title = outcome.person, np.full((1, 1, 3), 255, np.uint8), outcome.name
     if not outcome.error:
-        frame = Frame(**outcome.made["pose"]["frame.json"])
+        frame = Frame(**outcome.bundles["pose"]["frame.json"])
         person = frame.to_canvas(person, fill=FILL)
-        result = frame.to_canvas(outcome.made["generate"]["result.png"], fill=FILL)
-        came = f"score {outcome.verdict['score']:.2f}"
-    return [(outcome.case.title, person), (outcome.case.garment, outcome.garment), (came, result)]
+        result = frame.to_canvas(outcome.bundles["generate"]["result.png"], fill=FILL)
+        title = f"score {outcome.details['score']:.2f}"
+    return [(outcome.case.title, person), (outcome.case.garment, outcome.garment), (title, result)]

@@ -1,4 +1,4 @@
-"""The most memory that this process has held since it was asked last."""
+"""The peak memory of this process."""
 
 import resource
 import sys
@@ -6,11 +6,14 @@ from pathlib import Path
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
+_RESET_PEAK = "5"
+"""What proc(5) takes in clear_refs to reset the peak resident set size."""
+
 
 def reset_peak() -> None:
-    """Let the peak start anew from what is held now, where the system can (Linux); elsewhere it goes on."""
+    """Reset the peak to the memory in use now, on Linux; on other systems the peak is never reset."""
     if _CLEAR.exists():
-        _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
+        _CLEAR.write_text(_RESET_PEAK)
 
 
 def peak_mib() -> float:
@@ -19,4 +22,4 @@ def peak_mib() -> float:
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024  # bytes on macOS, KiB elsewhere

@@ -1,1 +1,1 @@
-"""Trains and validates the human parser: data set, training runs, validation, conversion of checkpoints."""
+"""Trains and validates the human parser: data set, training, validation, conversion of checkpoints."""

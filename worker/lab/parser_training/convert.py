@@ -1,4 +1,4 @@
-"""Turns an ultralytics checkpoint into what the system loads: safetensors, beside the network's layout."""
+"""Converts an ultralytics checkpoint to the format that the system loads: safetensors and a YAML layout."""
 
 import pickle
 from pathlib import Path
@@ -11,14 +11,16 @@ from config.errors import WeightsMissingError
 from worker.parsing.classes import TITLES
 from worker.parsing.quiet import ultralytics
 
+_LAYOUT_KEYS = ("backbone", "head", "scales", "scale")
+
 
 def convert(checkpoint: Path, target: Path) -> Path:
-    """Write `target` (.safetensors, half precision) and its layout (.yaml) and return the former.
+    """Write `target` (.safetensors, half precision) and its layout (.yaml); return `target`.
 
-    The checkpoint is a pickle: loading it RUNS THE CODE IN IT. Call this only for a file of your own making
-    or of someone you trust; the system itself never loads such a file.
+    The checkpoint is a pickle: loading it RUNS THE CODE IN IT. Call this only for a file that you made or
+    whose author you trust. The system itself never loads such a file.
 
-    Raises WeightsMissingError when the file is no checkpoint of the parser's classes.
+    Raises WeightsMissingError when the file is not a checkpoint of the parser's classes.
     """
     ultralytics()
     try:
@@ -31,11 +33,11 @@ def convert(checkpoint: Path, target: Path) -> Path:
     names = list(getattr(model, "names", {}).values())
     if model is None or names != TITLES:
         raise WeightsMissingError(
-            f"{checkpoint} is no parser: its classes are {names}, not {TITLES}. Train one with `tryon parser "
-            "train`.",
+            f"{checkpoint} is not a parser: its classes are {names}, not {TITLES}. Train one with `tryon "
+            "parser train`.",
             input=str(checkpoint),
         )
-    layout = {key: model.yaml[key] for key in ("backbone", "head", "scales", "scale") if key in model.yaml}
+    layout = {key: model.yaml[key] for key in _LAYOUT_KEYS if key in model.yaml}
     target.with_suffix(".yaml").write_text(
         "# The parser's network, in ultralytics' model format, and its classes.\n"
         + yaml.safe_dump({"nc": len(names), "names": dict(enumerate(names))} | layout, sort_keys=False)
@@ -45,5 +47,5 @@ def convert(checkpoint: Path, target: Path) -> Path:
         for name, value in model.state_dict().items()
     }
     save_file(state, target)
-    target.chmod(0o644)  # safetensors makes files that only their owner may read
+    target.chmod(0o644)  # safetensors creates files that only their owner can read
     return target

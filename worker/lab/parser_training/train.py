@@ -1,7 +1,8 @@
-"""Trains the human parser, a YOLOv8 segmentation network, by ultralytics."""
+"""Trains the human parser, a YOLOv8 segmentation network, with ultralytics."""
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from config.errors import InputValidationError
 from worker.parsing.quiet import ultralytics
 
 SCALES = ("n", "s", "m", "l", "x")
+"""The sizes of YOLOv8 networks, from the smallest."""
 
 AUGMENTATION: Mapping[str, float] = {
-    # People fill the canvas in a known way: small shifts and scales, never mosaics.
+    # People fill the canvas in a fixed way: small shifts and scales, no mosaics.
     "mosaic": 0.0,
     "scale": 0.25,
     "translate": 0.08,
@@ -21,90 +23,105 @@ AUGMENTATION: Mapping[str, float] = {
     "hsv_s": 0.6,
     "hsv_v": 0.4,
 }
+"""ultralytics' augmentation settings."""
 
 
-def train(
-    data: Path,
-    runs: Path,
-    *,
-    scale: str = "n",
-    weights: Path | None = None,
-    size: int = 320,
-    batch: int = 16,
-    epochs: int = 100,
-    hours: float | None = None,
-    patience: int = 15,
-    learning_rate: float = 0.0015,
-    device: str = "cpu",
-    resume: bool = False,
-    seed: int = 0,
-) -> Path:
-    """Train and return the run's folder.
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
 
-    It holds weights/best.pt and weights/last.pt, results.csv, the curves and the confusion matrix.
-
-    Args:
-        data: the data set's data.yaml, as `dataset.build` writes it.
-        runs: the folder of the run; it is made, or continued with `resume`.
-        scale: the network's size, one of n, s, m, l, x.
+    Attributes:
+        scale: the network's size, one of SCALES.
         weights: a checkpoint to start from (trusted: ultralytics unpickles it); random weights otherwise.
         size: the pictures' longer side, pixels.
-        hours: stop after this time, the learning rate's course fitted to it; `epochs` otherwise.
+        batch: pictures per step.
+        epochs: the most passes over the data set.
+        hours: stop after this time instead; the learning rate's schedule is fitted to it.
         patience: stop after this many epochs without a better validation.
+        learning_rate: the highest, after the warm-up.
+        device: `cpu`, or the numbers of CUDA devices.
+        seed: of weights, order and augmentation.
+    """
+
+    scale: str = "n"
+    weights: Path | None = None
+    size: int = 320
+    batch: int = 16
+    epochs: int = 100
+    hours: float | None = None
+    patience: int = 15
+    learning_rate: float = 0.0015
+    device: str = "cpu"
+    seed: int = 0
+
+
+def train(data: Path, run: Path, plan: Plan, *, resume: bool = False) -> Path:
+    """Train and return the run's folder.
+
+    It contains weights/best.pt and weights/last.pt, results.csv, the curves and the confusion matrix.
+
+    Args:
+        data: the data set's data.yaml, from `dataset.build`.
+        run: the run's folder; created, or continued with `resume`.
+        plan: how to train; a resumed run keeps the plan that it was started with.
+        resume: continue from the run's last checkpoint.
 
     Raises:
-        InputValidationError: the data set is not there or the scale is not known.
+        InputValidationError: the data set does not exist or the scale is unknown.
     """
-    if scale not in SCALES:
+    if plan.scale not in SCALES:
         raise InputValidationError(
-            f"No YOLOv8 network has the scale {scale!r}; there are {', '.join(SCALES)}."
+            f"No YOLOv8 network has the scale {plan.scale!r}; the scales are {', '.join(SCALES)}."
         )
     if not data.is_file():
         raise InputValidationError(
-            f"{data} is not there: build the data set first with `tryon parser dataset`.", input=str(data)
+            f"{data} does not exist: build the data set first with `tryon parser dataset`.", input=str(data)
         )
     package = ultralytics(verbose=True)
+    start = str(run / "weights" / "last.pt") if resume else f"yolov8{plan.scale}-seg.yaml"
+    model = package.YOLO(start, task="segment", verbose=False)
+    model.add_callback("on_train_start", _use_all_cores)
     if resume:
-        model = package.YOLO(str(runs / "weights" / "last.pt"), task="segment")
-        model.add_callback("on_train_start", _use_all_cores)
         model.train(resume=True)
-        return runs
-    model = package.YOLO(f"yolov8{scale}-seg.yaml", task="segment", verbose=False)
-    settings: dict[str, Any] = {
+    else:
+        model.train(**_settings(data, run, plan), **AUGMENTATION)
+    return run
+
+
+def _settings(data: Path, run: Path, plan: Plan) -> dict[str, Any]:
+    """Return ultralytics' training settings."""
+    return {
         "data": str(data),
-        "imgsz": size,
-        "batch": batch,
-        # The nominal batch: one step of the optimiser for each batch.
-        "nbs": batch,
-        "epochs": epochs,
-        "time": hours,
-        "patience": patience,
+        "imgsz": plan.size,
+        "batch": plan.batch,
+        # The nominal batch: one optimiser step per batch.
+        "nbs": plan.batch,
+        "epochs": plan.epochs,
+        "time": plan.hours,
+        "patience": plan.patience,
         "optimizer": "AdamW",
-        "lr0": learning_rate,
+        "lr0": plan.learning_rate,
         "lrf": 0.01,
         "cos_lr": True,
         "warmup_epochs": 1.0,
         "warmup_bias_lr": 0.0,
-        # All pictures have the canvas's shape: no pixel is spent on padding to a square.
+        # All pictures have the canvas's aspect ratio: no pixels are spent on padding to a square.
         "rect": True,
-        "pretrained": str(weights) if weights else False,
-        "device": device,
-        "amp": device != "cpu",
+        "pretrained": str(plan.weights) if plan.weights else False,
+        "device": plan.device,
+        "amp": plan.device != "cpu",
         "workers": 1,
-        "seed": seed,
-        "project": str(runs.parent.resolve()),
-        "name": runs.name,
+        "seed": plan.seed,
+        "project": str(run.parent.resolve()),
+        "name": run.name,
         "exist_ok": True,
         "plots": True,
         "verbose": True,
     }
-    model.add_callback("on_train_start", _use_all_cores)
-    model.train(**settings, **AUGMENTATION)
-    return runs
 
 
-def _use_all_cores(trainer: Any) -> None:
+def _use_all_cores(_trainer: object) -> None:
+    """Use every core: the trainer leaves one free, which on two cores halves the speed."""
     import torch
 
-    # The trainer leaves one core to others, which on two cores halves the speed.
     torch.set_num_threads(os.cpu_count() or 1)
