@@ -1,1 +1,1 @@
-"""Where a person's joints, hands and outline are."""
+"""Finds the joints, hands and outline of a person in a photograph."""

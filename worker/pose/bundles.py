@@ -1,4 +1,4 @@
-"""Task bundles for MediaPipe, made in memory from the published model files."""
+"""Task bundles for MediaPipe, built in memory from the published model files."""
 
 import io
 import zipfile
@@ -12,17 +12,28 @@ from mediapipe.tasks.metadata import schema_py_generated as model_schema
 from worker import weights
 
 _ALIGNMENT = 64
+"""Each member of a bundle starts at a multiple of this many bytes: MediaPipe maps the members into memory."""
+
 _LOCAL_HEADER = 30
 """Bytes of a zip member's header before its name."""
+
+_EXTRA_FIELD_HEADER = 4
+"""Bytes of a zip extra field before its data: the kind and the length."""
+
 _METADATA_NAME = "TFLITE_METADATA"
+
+_MODEL_IDENTIFIER, _METADATA_IDENTIFIER = b"TFL3", b"M001"
+"""File identifiers of the two flatbuffers."""
+
+_INITIAL_METADATA_SIZE = 1024  # bytes; the buffer grows if needed
 
 
 def pose_bundle(models_dir: Path) -> bytes:
-    """Return the bundle that PoseLandmarker wants. Raises WeightsMissingError."""
+    """Return the bundle for PoseLandmarker. Raises WeightsMissingError."""
     return _bundle(
         {
             "pose_detector.tflite": weights.path("pose_detection", models_dir).read_bytes(),
-            # The published landmark model does not say how its input is normalised, as a task's must.
+            # The published landmark model lacks the normalisation of its input, which a task's model needs.
             "pose_landmarks_detector.tflite": _with_normalization(
                 weights.path("pose_landmark", models_dir).read_bytes(), mean=0, std=255
             ),
@@ -31,7 +42,7 @@ def pose_bundle(models_dir: Path) -> bytes:
 
 
 def hand_bundle(models_dir: Path) -> bytes:
-    """Return the bundle that HandLandmarker wants. Raises WeightsMissingError."""
+    """Return the bundle for HandLandmarker. Raises WeightsMissingError."""
     return _bundle(
         {
             "hand_detector.tflite": weights.path("palm_detection", models_dir).read_bytes(),
@@ -41,21 +52,21 @@ def hand_bundle(models_dir: Path) -> bytes:
 
 
 def _bundle(members: Mapping[str, bytes]) -> bytes:
-    """Return a zip of uncompressed members, each beginning at a multiple of 64 bytes: MediaPipe maps them."""
+    """Return a zip archive of uncompressed, aligned members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
             info = zipfile.ZipInfo(name)
             header = buffer.tell() + _LOCAL_HEADER + len(name)
-            # An extra field of zeros pads the header; its own 4 bytes say a private kind and its length.
-            padding = -(header + 4) % _ALIGNMENT
+            # An extra field of zeros, of a private kind, pads the header.
+            padding = -(header + _EXTRA_FIELD_HEADER) % _ALIGNMENT
             info.extra = b"\xff\xff" + padding.to_bytes(2, "little") + bytes(padding)
             archive.writestr(info, data)
     return buffer.getvalue()
 
 
 def _with_normalization(model: bytes, *, mean: float, std: float) -> bytes:
-    """Return the TFLite model with metadata saying that its input is (x - mean) / std."""
+    """Return the TFLite model with metadata that declares its input as (x - mean) / std."""
     graph = model_schema.ModelT.InitFromObj(model_schema.Model.GetRootAsModel(model, 0))
     buffer = model_schema.BufferT()
     buffer.data = _metadata(graph, mean, std)
@@ -65,7 +76,7 @@ def _with_normalization(model: bytes, *, mean: float, std: float) -> bytes:
     graph.buffers.append(buffer)
     graph.metadata = [*(graph.metadata or []), entry]
     builder = flatbuffers.Builder(len(model))
-    builder.Finish(graph.Pack(builder), b"TFL3")
+    builder.Finish(graph.Pack(builder), _MODEL_IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -89,6 +100,6 @@ def _metadata(graph: model_schema.ModelT, mean: float, std: float) -> bytes:
     subgraph.outputTensorMetadata = [metadata_schema.TensorMetadataT() for _ in graph.subgraphs[0].outputs]
     document = metadata_schema.ModelMetadataT()
     document.subgraphMetadata = [subgraph]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(document.Pack(builder), b"M001")
+    builder = flatbuffers.Builder(_INITIAL_METADATA_SIZE)
+    builder.Finish(document.Pack(builder), _METADATA_IDENTIFIER)
     return bytes(builder.Output())

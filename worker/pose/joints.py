@@ -1,13 +1,15 @@
-"""The joints of Body25, COCO-17 and MPII-16, each defined by MediaPipe's 33 landmarks."""
+"""The joints of Body25, COCO-17 and MPII-16, defined by MediaPipe's 33 pose landmarks."""
 
 from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 
+from worker.images.arrays import Floats, Points
+
 
 class Landmark(IntEnum):
-    """MediaPipe's pose landmarks that are used here; left and right are the person's own."""
+    """The used ones of MediaPipe's pose landmarks; left and right are the person's own."""
 
     NOSE = 0
     L_EYE = 2
@@ -39,10 +41,14 @@ class Landmark(IntEnum):
 
 
 MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9] + [i + 1 if i % 2 else i - 1 for i in range(11, 33)]
-"""Which landmark each one is in the mirrored picture."""
+"""Landmark -> the landmark that it is in the mirrored picture."""
+
+SHOULDERS = [Landmark.R_SHOULDER, Landmark.L_SHOULDER]
+HIPS = [Landmark.R_HIP, Landmark.L_HIP]
 
 Definition = tuple[tuple[Landmark, float], ...]
-"""A joint as a weighted sum of landmarks, whose weights add up to 1; no landmark: it cannot be told."""
+"""A joint as a weighted sum of landmarks, with weights that add up to 1; empty: no such landmark."""
+
 Table = tuple[tuple[str, Definition], ...]
 
 _NONE: Definition = ()
@@ -56,8 +62,8 @@ def _between(one: Landmark, other: Landmark) -> Definition:
     return ((one, 0.5), (other, 0.5))
 
 
-def _down_the_face(share: float) -> Definition:
-    """A point on the line from between the eyes (0) to the middle of the mouth (1), or beyond either."""
+def _on_face_axis(share: float) -> Definition:
+    """Return a point on the line through the middle of the eyes (share 0) and of the mouth (share 1)."""
     eyes, mouth = (1 - share) / 2, share / 2
     return (
         (Landmark.R_EYE, eyes),
@@ -69,9 +75,9 @@ def _down_the_face(share: float) -> Definition:
 
 _NECK = _between(Landmark.R_SHOULDER, Landmark.L_SHOULDER)
 _MID_HIP = _between(Landmark.R_HIP, Landmark.L_HIP)
-# The eyes are half-way down the head and the mouth 0.3 of the head below them (Loomis, Drawing the Head and
-# Hands, 1956): the crown is 0.5 of the head above the eyes and the chin 0.5 below.
-_CROWN, _CHIN = _down_the_face(-0.5 / 0.3), _down_the_face(0.5 / 0.3)
+# The eyes are at half the height of the head, and the mouth 0.3 of the height below them (Loomis, Drawing the
+# Head and Hands, 1956): the crown is 0.5 of the height above the eyes and the chin 0.5 below.
+_CROWN, _CHIN = _on_face_axis(-0.5 / 0.3), _on_face_axis(0.5 / 0.3)
 
 BODY25: Table = (
     ("nose", _at(Landmark.NOSE)),
@@ -100,7 +106,7 @@ BODY25: Table = (
     ("right_small_toe", _NONE),
     ("right_heel", _at(Landmark.R_HEEL)),
 )
-"""OpenPose's Body25. MediaPipe has one point for the toes, at the big one."""
+"""OpenPose's Body25. MediaPipe has one landmark for the toes, at the big toe."""
 
 COCO17: Table = (
     ("nose", _at(Landmark.NOSE)),
@@ -121,7 +127,7 @@ COCO17: Table = (
     ("left_ankle", _at(Landmark.L_ANKLE)),
     ("right_ankle", _at(Landmark.R_ANKLE)),
 )
-"""COCO's 17 keypoints: all of them landmarks."""
+"""COCO's 17 keypoints; each is one landmark."""
 
 MPII16: Table = (
     ("right_ankle", _at(Landmark.R_ANKLE)),
@@ -141,19 +147,32 @@ MPII16: Table = (
     ("left_elbow", _at(Landmark.L_ELBOW)),
     ("left_wrist", _at(Landmark.L_WRIST)),
 )
-"""MPII's 16 joints. Its upper neck, where head meets neck, is taken at the height of the chin."""
+"""MPII's 16 joints. Its upper neck, between head and neck, is placed at the height of the chin."""
 
 
-def joints(table: Table, points: np.ndarray, confidence: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return the table's joints, float32 (n, 3): x, y and confidence; 0, 0, 0 for one that cannot be told.
+def joints(table: Table, points: Points, confidence: Sequence[float] | Floats) -> Floats:
+    """Return the table's joints, float32 (n, 3): x, y and confidence; 0, 0, 0 for a missing joint.
 
-    points: float (33, 2), the landmarks' places, in any unit. confidence: (33,), 0 for a landmark that is
-    missing. A joint is as sure as the least sure landmark that defines it, and missing when one of them is.
+    A joint has the lowest confidence of the landmarks that define it, and is missing if one of them is.
+
+    Args:
+        table: the joints.
+        points: float (33, 2), the positions of the landmarks, in any unit.
+        confidence: (33,), 0 for a missing landmark.
     """
-    found = np.zeros((len(table), 3), np.float32)
-    for row, (_, definition) in zip(found, table, strict=True):
-        least = min((float(confidence[landmark]) for landmark, _ in definition), default=0.0)
-        if least > 0:
+    table_joints = np.zeros((len(table), 3), np.float32)
+    for row, (_, definition) in zip(table_joints, table, strict=True):
+        lowest = min((float(confidence[landmark]) for landmark, _ in definition), default=0.0)
+        if lowest > 0:
             row[:2] = sum(weight * points[landmark] for landmark, weight in definition)
-            row[2] = least
-    return found
+            row[2] = lowest
+    return table_joints
+
+
+def torso_length(landmarks: Floats) -> float:
+    """Return the distance between the middle of the shoulders and the middle of the hips.
+
+    landmarks: float (33, 2 or more), x and y first; the result has their unit.
+    """
+    points = landmarks[:, :2]
+    return float(np.linalg.norm(points[SHOULDERS].mean(0) - points[HIPS].mean(0)))

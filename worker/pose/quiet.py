@@ -1,4 +1,4 @@
-"""MediaPipe's start-up chatter kept off the terminal; everything else that is said meanwhile is passed on."""
+"""Hides MediaPipe's start-up messages on standard error; all other messages are passed on."""
 
 import os
 import re
@@ -8,37 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STDERR = 2
-_CHATTER = re.compile(
+_STARTUP_MESSAGES = re.compile(
     rb"INFO: Created TensorFlow Lite XNNPACK delegate"
     rb"|WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|[IW]\d{4} .*(inference_feedback_manager|landmark_projection_calculator|gl_context)"
 )
-"""What the models say of themselves when they are loaded and first find a person: nothing to act on."""
+"""Messages that the models write when they are loaded and first find a person; none needs an action."""
 
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what is written to the process's standard error, then pass on all but the chatter.
+    """Redirect the process's standard error during the block, then pass on all but the start-up messages.
 
-    MediaPipe's libraries write to the file descriptor, heed no log-level variable, and offer no call that
-    would set one. What other threads write meanwhile comes late but whole, and so does what was said before
-    an exception. Only if the process is aborted meanwhile is it lost, so keep the block short.
+    MediaPipe's libraries write to the file descriptor, ignore all log-level variables, and have no function
+    that sets a level. Messages of other threads are delayed but complete, also after an exception. They are
+    only lost if the process aborts during the block: keep the block short.
     """
-    with _one_at_a_time, tempfile.TemporaryFile() as held:
+    with _lock, tempfile.TemporaryFile() as buffer:
         try:
-            kept = os.dup(_STDERR)
-        except OSError:  # Closed, as in some daemons: there is nothing to hold back.
+            original = os.dup(_STDERR)
+        except OSError:  # Standard error is closed, as in some daemons: there is nothing to redirect.
             yield
             return
         try:
-            os.dup2(held.fileno(), _STDERR)
+            os.dup2(buffer.fileno(), _STDERR)
             yield
         finally:
-            os.dup2(kept, _STDERR)
-            os.close(kept)
-            held.seek(0)
-            said = b"".join(line for line in held if not _CHATTER.match(line))
-            while said:
-                said = said[os.write(_STDERR, said) :]
+            os.dup2(original, _STDERR)
+            os.close(original)
+            buffer.seek(0)
+            messages = b"".join(line for line in buffer if not _STARTUP_MESSAGES.match(line))
+            while messages:
+                messages = messages[os.write(_STDERR, messages) :]

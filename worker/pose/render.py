@@ -1,15 +1,24 @@
-"""A pose drawn as OpenPose draws it: the picture that VITON-HD's networks expect."""
+"""Draws a pose like OpenPose: the input picture of VITON-HD's networks."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from worker.images.arrays import Canvas, Flags, Floats, Indices, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Pose
 
-# Measured on OpenPose's own renderings of VITON-HD's people at 768x1024.
+# Measured on OpenPose's own renderings of VITON-HD's people at 768x1024; lengths in pixels.
 BODY_RADIUS, BODY_HALF_WIDTH = WIDTH / 100, WIDTH / 120
 HAND_RADIUS, HAND_HALF_WIDTH = WIDTH / 100, WIDTH / 80
 OPACITY = 0.6
 BODY_THRESHOLD, HAND_THRESHOLD = 0.05, 0.2
+"""Joints of at most this confidence are not drawn."""
+
+FULL_SIZE_EXTENT, MIN_SCALE = 400, 0.33
+"""A pose whose width plus height is below this many pixels is drawn thinner, down to this scale."""
+
+Colour = tuple[int, int, int]
 
 BODY_LIMBS = (
     *((1, 8), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13)),
@@ -22,7 +31,7 @@ BODY_COLOURS = (
     *((0, 0, 255), (255, 0, 170), (170, 0, 255), (255, 0, 255), (85, 0, 255)),
     *((0, 0, 255), (0, 0, 255), (0, 0, 255), (0, 255, 255), (0, 255, 255), (0, 255, 255)),
 )
-"""RGB of each joint; a limb has the colour of the joint at its far end."""
+"""RGB of each joint; a limb has the colour of its second joint."""
 
 HAND_LIMBS = tuple((0 if joint % 4 == 1 else joint - 1, joint) for joint in range(1, 21))
 HAND_COLOURS = (
@@ -35,64 +44,68 @@ HAND_COLOURS = (
 )
 
 
-def render(pose: Pose) -> np.ndarray:
+@dataclass(frozen=True)
+class _Style:
+    """How one set of joints is drawn; lengths in pixels."""
+
+    limbs: tuple[tuple[int, int], ...]
+    colours: tuple[Colour, ...]
+    radius: float
+    half_width: float
+    threshold: float
+
+
+_BODY = _Style(BODY_LIMBS, BODY_COLOURS, BODY_RADIUS, BODY_HALF_WIDTH, BODY_THRESHOLD)
+_HAND = _Style(HAND_LIMBS, HAND_COLOURS, HAND_RADIUS, HAND_HALF_WIDTH, HAND_THRESHOLD)
+
+
+def render(pose: Pose) -> Canvas:
     """Return the pose on black, RGB uint8 (1024, 768, 3).
 
-    A limb is an ellipse between its joints, a joint a disc; each is laid over what is there with an opacity
-    of 0.6, limbs before discs, body before hands. Small poses are drawn thinner.
+    A limb is an ellipse between its joints, a joint is a disc. Each is blended over the picture with an
+    opacity of 0.6: limbs before discs, body before hands. Small poses are drawn thinner.
     """
     picture = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-    _draw(picture, pose.body, BODY_LIMBS, BODY_COLOURS, BODY_RADIUS, BODY_HALF_WIDTH, BODY_THRESHOLD)
+    _draw(picture, pose.body, _BODY)
     for hand in (pose.left_hand, pose.right_hand):
-        _draw(picture, hand, HAND_LIMBS, HAND_COLOURS, HAND_RADIUS, HAND_HALF_WIDTH, HAND_THRESHOLD)
+        _draw(picture, hand, _HAND)
     return picture.astype(np.uint8)
 
 
-def _draw(
-    picture: np.ndarray,
-    points: np.ndarray,
-    limbs: tuple[tuple[int, int], ...],
-    colours: tuple[tuple[int, int, int], ...],
-    radius: float,
-    half_width: float,
-    threshold: float,
-) -> None:
-    seen = points[:, 2] > threshold
-    if not seen.any():
+def _draw(picture: Floats, points: Floats, style: _Style) -> None:
+    visible = points[:, 2] > style.threshold
+    if not visible.any():
         return
-    extent = float(np.ptp(points[seen, :2], axis=0).sum())
-    scale = float(np.clip(extent / 400, 0.33, 1))
-    for start, end in limbs:
-        if seen[start] and seen[end]:
-            _ellipse(picture, points[start, :2], points[end, :2], half_width * scale, colours[end])
-    for joint in np.flatnonzero(seen):
-        _disc(picture, points[joint, :2], radius * scale, colours[joint])
+    extent = float(np.ptp(points[visible, :2], axis=0).sum())
+    scale = float(np.clip(extent / FULL_SIZE_EXTENT, MIN_SCALE, 1))
+    half_width, radius = style.half_width * scale, style.radius * scale
+    for start, end in style.limbs:
+        if visible[start] and visible[end]:
+            _draw_ellipse(picture, points[start, :2], points[end, :2], half_width, style.colours[end])
+    for joint in np.flatnonzero(visible):
+        _draw_disc(picture, points[joint, :2], radius, style.colours[joint])
 
 
-def _ellipse(
-    picture: np.ndarray, start: np.ndarray, end: np.ndarray, half_width: float, colour: tuple[int, int, int]
-) -> None:
-    """Lay an ellipse over the picture whose long axis is the limb."""
+def _draw_ellipse(picture: Floats, start: Points, end: Points, half_width: float, colour: Colour) -> None:
+    """Blend an ellipse over the picture whose long axis is the limb."""
     centre, half = (start + end) / 2, (end - start) / 2
     length = float(np.hypot(*half))
     if length == 0:
         return
-    along = half / length
-    window, x, y = _window(picture, centre, length + half_width)
-    x, y = x - centre[0], y - centre[1]
-    across, lengthwise = along[1] * x - along[0] * y, along[0] * x + along[1] * y
-    _blend(window, (lengthwise / length) ** 2 + (across / half_width) ** 2 <= 1, colour)
+    direction = half / length
+    window, columns, rows = _window(picture, centre, length + half_width)
+    x, y = columns - centre[0], rows - centre[1]
+    across, along = direction[1] * x - direction[0] * y, direction[0] * x + direction[1] * y
+    _blend(window, (along / length) ** 2 + (across / half_width) ** 2 <= 1, colour)
 
 
-def _disc(picture: np.ndarray, centre: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
+def _draw_disc(picture: Floats, centre: Points, radius: float, colour: Colour) -> None:
     window, x, y = _window(picture, centre, radius)
     _blend(window, (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2, colour)
 
 
-def _window(
-    picture: np.ndarray, centre: np.ndarray, reach: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the part of the picture within reach, and its pixels' x and y."""
+def _window(picture: Floats, centre: Points, reach: float) -> tuple[Floats, Indices, Indices]:
+    """Return the part of the picture within `reach` pixels of the centre, and the x and y of its pixels."""
     x0, y0 = (max(0, int(value - reach)) for value in centre)
     x1, y1 = (max(0, int(value + reach) + 2) for value in centre)
     window = picture[y0:y1, x0:x1]
@@ -100,5 +113,5 @@ def _window(
     return window, np.arange(x0, x0 + columns)[None, :], np.arange(y0, y0 + rows)[:, None]
 
 
-def _blend(window: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _blend(window: Floats, inside: Flags, colour: Colour) -> None:
     window[inside] += OPACITY * (np.array(colour, np.float32) - window[inside])
