@@ -39,7 +39,7 @@ _MIN_HALF_WIDTH = 0.04  # narrower parts are removed: they are labels along an a
 
 # The part of the trunk that certainly is not a sleeve: shares of its half width at shoulders and hips.
 _CORE_AT_SHOULDERS, _CORE_AT_HIPS = 0.7, 0.55
-_SHARED_BONE_POINTS = 5  # the first points of an arm bone lie in the trunk as much as in the sleeve
+_SHARED_BONE_POINTS = 5  # the first points of an arm bone are as much in the trunk as in the sleeve
 _COMPACTNESS = 3.0  # higher: parts end half way between two bones; lower: at the fold between them
 _BORDER_BLUR = 8  # smooths the border between two parts like a fold, pixels
 

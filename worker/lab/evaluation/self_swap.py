@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from worker.cloth.landmarks import GarmentLandmarks
+from worker.contract import Bundle
 from worker.images.arrays import Canvas, Flags, Floats
 from worker.images.decode import encode
 from worker.images.frame import FILL, HEIGHT, WIDTH, Frame
@@ -79,16 +80,10 @@ def swap(person: Photograph, models: Models, seed: int) -> tuple[Swap, list[Pane
     garment = worn_garment(parse)
     # The opposite brightness: what is missing must not be similar by chance.
     blank = np.uint8(255 if np.median(canvas[garment]) < 128 else 0)
-    without_garment = np.where(garment[..., None], blank, canvas)
     unchanged = garment & (tried.bundle["region.png"] == 0)
-    cloth = product.bundles["cloth"]
-    landmarks = GarmentLandmarks.from_record(cloth["landmarks.json"])
-    by_shoulders = similarity_by_shoulders(landmarks, Frame(**cloth["frame.json"]), pose)
-    pictures = {
-        ENGINE: np.where(unchanged[..., None], blank, frame.to_canvas(tried.result, fill=FILL)),
-        SHOULDERS: overlay(without_garment, flat, by_shoulders),
-        BOX: overlay(without_garment, flat, into_box(flat.alpha > 0.5, garment)),
-    }
+    engine = np.where(unchanged[..., None], blank, frame.to_canvas(tried.result, fill=FILL))
+    without_garment = np.where(garment[..., None], blank, canvas)
+    pictures = {ENGINE: engine, **_baselines(without_garment, garment, flat, product.bundles["cloth"], pose)}
     region = garment & flat.used
     scores = {
         name: {"ssim": ssim(picture, canvas, region), "gmsd": gmsd(picture, canvas, region)}
@@ -96,6 +91,26 @@ def swap(person: Photograph, models: Models, seed: int) -> tuple[Swap, list[Pane
     }
     panels += [(f"{name}: {scores[name]['ssim']:.2f}", picture) for name, picture in pictures.items()]
     return Swap(person.name, scores, None), panels
+
+
+def _baselines(
+    canvas: Canvas, garment: Flags, flat: FlatGarment, cloth: Bundle, pose: Pose
+) -> dict[str, Canvas]:
+    """Return the baselines' try-ons, SHOULDERS and BOX.
+
+    Args:
+        canvas: the person without the garment, RGB uint8 (1024, 768, 3).
+        garment: bool (1024, 768), where it was.
+        flat: the flat garment.
+        cloth: the bundle of the stage `cloth` for the flat garment.
+        pose: the person's joints.
+    """
+    landmarks = GarmentLandmarks.from_record(cloth["landmarks.json"])
+    by_shoulders = similarity_by_shoulders(landmarks, Frame(**cloth["frame.json"]), pose)
+    return {
+        SHOULDERS: overlay(canvas, flat, by_shoulders),
+        BOX: overlay(canvas, flat, into_box(flat.alpha > 0.5, garment)),
+    }
 
 
 def similarity_by_shoulders(landmarks: GarmentLandmarks, frame: Frame, pose: Pose) -> Floats:
