@@ -79,8 +79,8 @@ def test_garment_and_neck_are_removed_and_hands_are_kept(standing):
     assert not np.isin(agnostic, (Part.UPPER_CLOTHES, Part.NECK)).any()
     assert agnostic[480, 230] == Part.BACKGROUND  # at the elbow
     assert agnostic[735, 210] == Part.RIGHT_ARM  # beyond the wrist's disc
-    for kept in (Part.FACE, Part.PANTS):
-        np.testing.assert_array_equal(agnostic == kept, parse == kept)
+    for part in (Part.FACE, Part.PANTS):
+        np.testing.assert_array_equal(agnostic == part, parse == part)
 
 
 def test_head_and_lower_body_keep_their_pixels(standing):

@@ -1,4 +1,4 @@
-"""The geometric engine: splines, folds, and the picture on a real person where one is at hand."""
+"""The geometric engine: splines, folds, and try-ons of a sample person where the samples are available."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from worker.geometric.dress import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
 from worker.geometric.pattern import front_edge
 from worker.geometric.shade import exposure
-from worker.geometric.warp import ThinPlateSpline, folded_share, refuse_folds, sampling_map
+from worker.geometric.warp import fit_spline, folded_share, refuse_folds, sampling_map
 from worker.images.frame import FILL, HEIGHT, WIDTH
 from worker.images.maps import Part, Pose
 
@@ -25,35 +25,65 @@ def _points(seed: int, n: int = 12) -> np.ndarray:
     return np.random.default_rng(seed).uniform(50, 700, (n, 2))
 
 
-def test_a_spline_takes_its_points_to_their_targets() -> None:
+def _reference_spline(source: np.ndarray, target: np.ndarray, smoothing: float, at: np.ndarray) -> np.ndarray:
+    """Solve Bookstein's equations of the thin-plate spline, with the source points scaled to -1..1."""
+    centre, unit = source.mean(0), np.abs(source - source.mean(0)).max()
+    points, at = (source - centre) / unit, (at - centre) / unit
+
+    def kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        r = np.linalg.norm(one[:, None] - other[None], axis=-1)
+        return r**2 * np.log(np.where(r > 0, r, 1))
+
+    n = len(source)
+    affine = np.column_stack([np.ones(n), points])
+    matrix = np.block(
+        [[kernel(points, points) + smoothing * np.eye(n), affine], [affine.T, np.zeros((3, 3))]]
+    )
+    weights = np.linalg.solve(matrix, np.vstack([target, np.zeros((3, 2))]))
+    return kernel(at, points) @ weights[:n] + np.column_stack([np.ones(len(at)), at]) @ weights[n:]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1e-3, 2e-2, 0.2])
+@pytest.mark.parametrize("n", [3, 12, 60])
+def test_a_spline_solves_the_thin_plate_equations(smoothing: float, n: int) -> None:
+    source, target, anywhere = _points(4, n), _points(5, n), _points(6, 200)
+    spline = fit_spline(source, target, smoothing=smoothing)
+    expected = _reference_spline(source, target, smoothing, anywhere)
+    assert spline(anywhere) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_spline_without_smoothing_maps_its_points_to_their_targets() -> None:
     source, target = _points(0), _points(1)
-    assert ThinPlateSpline(source, target)(source) == pytest.approx(target, abs=1e-6)
+    assert fit_spline(source, target)(source) == pytest.approx(target, abs=1e-6)
 
 
-@pytest.mark.parametrize("slack", [0.0, 1e-3])
-def test_an_affine_map_is_reproduced_everywhere(slack: float) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 1e-3])
+def test_an_affine_map_is_reproduced_everywhere(smoothing: float) -> None:
     source, anywhere = _points(2), _points(3, 50)
     matrix, shift = np.array([[1.2, 0.3], [-0.2, 0.8]]), np.array([40.0, -7.0])
-    spline = ThinPlateSpline(source, source @ matrix.T + shift, slack=slack)
+    spline = fit_spline(source, source @ matrix.T + shift, smoothing=smoothing)
     assert spline(anywhere) == pytest.approx(anywhere @ matrix.T + shift, abs=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize(
     "source",
     [
         np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [5.0, 5.0]]),
         np.array([[0.0, 0], [0, 0], [9, 1], [4, 7]]),
+        np.array([[0.0, 0], [9, 1]]),
+        np.array([[3.0, 4.0]]),
     ],
-    ids=["on one line", "two at one place"],
+    ids=["on one line", "two at one place", "two points", "one point"],
 )
-def test_points_that_determine_no_spline_are_refused(source: np.ndarray) -> None:
-    with pytest.raises(SynthesisError):
-        ThinPlateSpline(source, source)
+def test_points_that_determine_no_spline_are_refused(source: np.ndarray, smoothing: float) -> None:
+    with pytest.raises(SynthesisError, match="points coincide"):
+        fit_spline(source, source, smoothing=smoothing)
 
 
-def test_a_sampling_map_of_the_identity_is_every_pixels_own_place() -> None:
+def test_the_sampling_map_of_the_identity_is_each_pixels_own_position() -> None:
     corners = np.array([[0.0, 0.0], [WIDTH, 0.0], [0.0, HEIGHT], [WIDTH, HEIGHT], [300.0, 400.0]])
-    positions = sampling_map(ThinPlateSpline(corners, corners), (100, 200, 333, 407))
+    positions = sampling_map(fit_spline(corners, corners), (100, 200, 333, 407))
     x, y = np.meshgrid(np.arange(100, 333), np.arange(200, 407))
     assert positions == pytest.approx(np.stack([x, y], -1).astype(float), abs=1e-2)
 
@@ -68,11 +98,11 @@ def test_a_map_that_turns_over_is_refused() -> None:
     refuse_folds(straight, everywhere, "trunk")
     with pytest.raises(SynthesisError, match="fold"):
         refuse_folds(folded, everywhere, "trunk")
-    # A fold where nothing is drawn does no harm.
+    # A fold outside the visible area is accepted.
     refuse_folds(folded, x > 110, "trunk")
 
 
-def test_a_smooth_fill_keeps_what_is_known_and_meets_a_ramp() -> None:
+def test_a_smooth_fill_keeps_known_pixels_and_continues_a_ramp() -> None:
     ramp = np.repeat(np.linspace(0, 200, 256, dtype=np.float32)[None, :, None], 128, 0)
     known = np.ones((128, 256), bool)
     known[30:90, 100:160] = False
@@ -81,7 +111,7 @@ def test_a_smooth_fill_keeps_what_is_known_and_meets_a_ramp() -> None:
     assert np.abs(filled - ramp).max() < 30
 
 
-def test_a_mirrored_fill_repeats_what_is_beside_the_edge() -> None:
+def test_a_mirrored_fill_repeats_the_pixels_beside_the_edge() -> None:
     image = np.zeros((20, 40, 1), np.uint8)
     image[:, :20, 0] = np.arange(20)
     inside = np.zeros((20, 40), bool)
@@ -93,13 +123,15 @@ def test_a_mirrored_fill_repeats_what_is_beside_the_edge() -> None:
 @pytest.fixture(scope="module")
 def person() -> Person:
     if not SAMPLES.is_dir():
-        pytest.skip(f"the sample photographs are not at {SAMPLES}: their licence keeps them out of here")
+        pytest.skip(
+            f"the sample photographs are not at {SAMPLES}: their licence does not allow shipping them"
+        )
     image = np.array(Image.open(SAMPLES / "image" / "03615_00.jpg").convert("RGB"))
     parse = np.array(Image.open(SAMPLES / "image-parse" / "03615_00.png"))
-    found = json.loads((SAMPLES / "openpose-json" / "03615_00_keypoints.json").read_text())["people"][0]
-    body = np.array(found["pose_keypoints_2d"], np.float32).reshape(25, 3)
-    none = np.zeros((21, 3), np.float32)
-    return image, Pose(body, none, none), parse, ((parse > 0) * 255).astype(np.uint8)
+    annotation = json.loads((SAMPLES / "openpose-json" / "03615_00_keypoints.json").read_text())["people"][0]
+    body = np.array(annotation["pose_keypoints_2d"], np.float32).reshape(25, 3)
+    no_hand = np.zeros((21, 3), np.float32)
+    return image, Pose(body, no_hand, no_hand), parse, ((parse > 0) * 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +144,10 @@ def worn(person: Person, garment: Garment) -> TryOn:
     return try_on(*person, garment, seed=1)
 
 
-def test_outside_the_region_the_picture_is_the_photograph(person: Person, worn: TryOn) -> None:
-    still = worn.region == 0
-    assert still.any()
-    assert np.array_equal(worn.image[still], person[0][still])
+def test_outside_the_region_the_picture_equals_the_photograph(person: Person, worn: TryOn) -> None:
+    outside = worn.region == 0
+    assert outside.any()
+    assert np.array_equal(worn.image[outside], person[0][outside])
 
 
 def test_the_same_seed_gives_the_same_bytes(person: Person, garment: Garment, worn: TryOn) -> None:
@@ -124,7 +156,7 @@ def test_the_same_seed_gives_the_same_bytes(person: Person, garment: Garment, wo
     assert np.array_equal(again.region, worn.region)
 
 
-def test_the_chest_wears_the_garment_and_the_head_is_untouched(person: Person, worn: TryOn) -> None:
+def test_the_chest_shows_the_garment_and_the_head_is_unchanged(person: Person, worn: TryOn) -> None:
     image, _, parse, _ = person
     red = worn.image[560:640, 330:440].reshape(-1, 3).astype(int)
     assert np.median(red[:, 0] - red[:, 1]) > 120
@@ -132,7 +164,7 @@ def test_the_chest_wears_the_garment_and_the_head_is_untouched(person: Person, w
     assert np.mean(np.abs(worn.image[face].astype(int) - image[face])) < 2
 
 
-def test_none_of_the_white_old_garment_is_left(person: Person, worn: TryOn) -> None:
+def test_nothing_of_the_white_old_garment_is_visible(person: Person, worn: TryOn) -> None:
     image, _, parse, _ = person
     changed = np.abs(worn.image.astype(int) - image).max(2) > 12
     assert np.mean(changed[parse == Part.UPPER_CLOTHES]) > 0.93
@@ -168,13 +200,13 @@ def _with_left_arm(pose: Pose, elbow: tuple[float, float] | None, wrist: tuple[f
     [((560.0, 640.0), (330.0, 560.0)), ((560.0, 640.0), None), (None, None)],
     ids=["forearm across the chest", "forearm behind the back", "arm behind the back"],
 )
-def test_a_long_sleeve_is_drawn_on_an_arm_that_is_bent_or_hidden(
+def test_a_long_sleeve_is_put_on_a_bent_or_hidden_arm(
     person: Person, long_sleeved: Garment, elbow: tuple[float, float], wrist: tuple[float, float]
 ) -> None:
     image, pose, parse, mask = person
     worn = try_on(image, _with_left_arm(pose, elbow, wrist), parse, mask, long_sleeved, seed=1)
-    assert any("arm is not seen" in warning for warning in worn.warnings) == (elbow is None)
-    # Below the shoulder joint, on the upper arm and abreast of the chest, the white sleeve is covered.
+    assert any("arm is not visible" in warning for warning in worn.warnings) == (elbow is None)
+    # The sleeve covers the patch below the shoulder joint, on the upper arm beside the chest.
     shoulder = pose.body[5, :2].astype(int)
     patch = worn.warped_mask[shoulder[1] + 30 : shoulder[1] + 90, shoulder[0] - 20 : shoulder[0] + 20]
     assert np.mean(patch > 128) > 0.9
@@ -185,33 +217,33 @@ def test_a_long_sleeve_is_drawn_on_an_arm_that_is_bent_or_hidden(
         assert worn.warped_mask[end[1], end[0]] > 128
 
 
-def test_a_dark_photograph_darkens_the_garment_and_a_dark_coat_does_not():
+def test_a_dark_photograph_darkens_the_garment_but_a_dark_coat_does_not() -> None:
     canvas = np.full((1024, 768, 3), 40, np.uint8)
-    canvas[:, :100] = FILL  # the canvas beyond the photograph
+    canvas[:, :100] = FILL  # the canvas around the photograph
     assert exposure(canvas) == pytest.approx(0.2)
     canvas[:40, 300:500] = 220  # a lamp, a window, the sky
     assert exposure(canvas) == 1.0
 
 
 @pytest.mark.parametrize(
-    ("label", "place"),
+    ("label", "box"),
     [(Part.BACKGROUND, (560, 760, 400, 540)), (Part.SCARF, (330, 620, 360, 430))],
     ids=["a bag", "a scarf"],
 )
-def test_what_hangs_before_the_body_stays_before_the_garment(
-    person: Person, garment: Garment, label: Part, place: tuple[int, int, int, int]
+def test_things_in_front_of_the_body_stay_in_front_of_the_garment(
+    person: Person, garment: Garment, label: Part, box: tuple[int, int, int, int]
 ) -> None:
-    top, bottom, left, right = place
+    top, bottom, left, right = box
     image, pose, parse, mask = person
     image, parse = image.copy(), parse.copy()
     image[top:bottom, left:right], parse[top:bottom, left:right] = (30, 120, 60), label
     worn = try_on(image, pose, parse, mask, garment, seed=1)
-    kept = worn.image[top + 30 : bottom - 30, left + 15 : right - 15]
-    assert (kept == (30, 120, 60)).all()
+    inner = worn.image[top + 30 : bottom - 30, left + 15 : right - 15]
+    assert (inner == (30, 120, 60)).all()
 
 
 def _shirt(*, standing: bool) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """A light garment whose dark inside is seen between the neck points; with collar points or without."""
+    """A light garment with its dark inside visible between the neck points; with collar points or without."""
     solid = np.zeros((HEIGHT, WIDTH), bool)
     solid[200:800, 200:568] = True
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
@@ -224,11 +256,11 @@ def _shirt(*, standing: bool) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndar
     return image, solid, {name: np.array(point, float) for name, point in points.items()}
 
 
-def test_the_inside_of_the_back_is_cut_away_below_the_collar() -> None:
+def test_the_front_edge_is_below_the_inside_of_the_back() -> None:
     edge = front_edge(*_shirt(standing=False))
     assert 270 < edge[:, 1].max() < 310
 
 
-def test_a_collar_whose_points_stand_up_is_kept_whole() -> None:
+def test_the_front_edge_of_a_standing_collar_is_the_line_between_the_neck_points() -> None:
     edge = front_edge(*_shirt(standing=True))
     assert edge[:, 1] == pytest.approx(200)

@@ -1,4 +1,4 @@
-"""What of a dress, a coat or a hood stays on when another garment is put on, on drawn label maps."""
+"""The parts of a dress, a coat or a hood that stay on under another garment, on synthetic label maps."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Part
 
 SIZE, HEM = 200.0, 600
-NOTHING = Match(np.zeros((3, 2)), np.zeros((3, 2)))
+NO_POINTS = Match(np.zeros((3, 2)), np.zeros((3, 2)))
 
 
 def body(arm: Arm | None = None) -> Body:
-    """A person face on, shoulders at row 250, hips at 550, the trunk from column 300 to 470."""
+    """A person from the front, shoulders at row 250, hips at 550, the trunk from column 300 to 470."""
     return Body(
         SIZE,
         np.array([385.0, 250.0]),
@@ -38,11 +38,11 @@ def straight_arm() -> Arm:
 
 def placement() -> Placement:
     neckline = np.array([[350.0, 240.0], [420.0, 240.0]])
-    return Placement(NOTHING, {}, {}, {}, neckline, np.full(WIDTH, float(HEM)), 240.0, 330.0, 1.0)
+    return Placement(NO_POINTS, {}, {}, {}, neckline, np.full(WIDTH, float(HEM)), 240.0, 330.0, 1.0)
 
 
 def worn(part: Part, last: int, below: Part | None = None) -> np.ndarray:
-    """What covers the trunk from the shoulders to a row, and what is worn below it."""
+    """Labels of a garment on the trunk from the shoulders to a row, and of a garment below it."""
     parse = np.zeros((HEIGHT, WIDTH), np.uint8)
     if below is not None:
         parse[500:900, 300:470] = below
@@ -53,23 +53,23 @@ def worn(part: Part, last: int, below: Part | None = None) -> np.ndarray:
 @pytest.mark.parametrize("part", [Part.DRESS, Part.COAT])
 @pytest.mark.parametrize("below", [None, Part.PANTS])
 def test_a_dress_or_coat_stays_on_below_the_hem(part: Part, below: Part | None) -> None:
-    found = tail(worn(part, 800, below), body(), placement())
-    assert not found[: HEM + 1].any()
-    assert found[HEM + 2 : 800, 300:470].all()
-    assert not found[800:].any()
+    remaining = tail(worn(part, 800, below), body(), placement())
+    assert not remaining[: HEM + 1].any()
+    assert remaining[HEM + 2 : 800, 300:470].all()
+    assert not remaining[800:].any()
 
 
-def test_what_goes_little_below_the_hem_is_taken_off() -> None:
+def test_a_short_part_below_the_hem_is_removed() -> None:
     assert not tail(worn(Part.DRESS, HEM + 30), body(), placement()).any()
 
 
-def test_a_long_shirt_over_trousers_is_taken_off_unless_it_is_a_coat_by_its_length() -> None:
+def test_a_long_shirt_over_trousers_is_removed_unless_it_is_as_long_as_a_coat() -> None:
     assert not tail(worn(Part.UPPER_CLOTHES, 660, Part.PANTS), body(), placement()).any()
     assert tail(worn(Part.UPPER_CLOTHES, 660), body(), placement()).any()
     assert tail(worn(Part.UPPER_CLOTHES, 800, Part.PANTS), body(), placement()).any()
 
 
-def test_a_sleeve_that_hangs_below_the_hem_is_no_tail() -> None:
+def test_a_sleeve_below_the_hem_does_not_stay_on() -> None:
     parse = np.zeros((HEIGHT, WIDTH), np.uint8)
     parse[250:700, 270:310] = Part.COAT
     assert not tail(parse, body(straight_arm()), placement()).any()
@@ -78,8 +78,8 @@ def test_a_sleeve_that_hangs_below_the_hem_is_no_tail() -> None:
 def test_a_skirt_flares_from_under_the_hem() -> None:
     parse = worn(Part.DRESS, 900)
     parse[500:900, 100:670] = Part.DRESS
-    found = tail(parse, body(), placement())
-    widths = found.sum(1)
+    remaining = tail(parse, body(), placement())
+    widths = remaining.sum(1)
     assert widths[HEM + 2] < 200  # the garment's width and a rim
     assert widths[HEM + 100] > widths[HEM + 2] + 100
 
@@ -89,10 +89,10 @@ def test_a_hood_stays_on_and_a_collar_does_not() -> None:
     parse[200:240, 340:430] = Part.COAT  # a collar
     assert not hood(parse, body()).any()
     parse[60:240, 320:450] = Part.COAT
-    found = hood(parse, body())
-    assert found[60:225, 320:450].all()
-    assert not found[240:].any()
+    remaining = hood(parse, body())
+    assert remaining[60:225, 320:450].all()
+    assert not remaining[240:].any()
 
 
-def test_a_stretch_of_an_arm_without_stations_is_empty() -> None:
+def test_the_band_of_an_arm_between_two_of_its_points_is_empty() -> None:
     assert not straight_arm().band((HEIGHT, WIDTH), skin=False, first=0.01, last=0.02).any()

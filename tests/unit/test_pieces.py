@@ -1,4 +1,4 @@
-"""The small pieces everything stands on: frames, bundles, errors, requests, the table of stages."""
+"""Small shared parts: frames, bundles, errors, artifact keys, the table of stages."""
 
 import pickle
 
@@ -31,28 +31,40 @@ def centre(image):
 @pytest.mark.parametrize(
     ("height", "width"), [(1024, 768), (500, 1000), (2000, 900), (4000, 3000), (300, 200)]
 )
-def test_a_frame_moves_pixels_and_points_alike_and_stretches_nothing(height, width):
+def test_a_frame_maps_pixels_and_points_consistently_without_stretching(height, width):
     frame = Frame.letterbox(width, height)
     point = (width // 3, height // 4)
     photo = dots(height, width, point)
     on_canvas = frame.to_canvas(photo)
     assert on_canvas.shape == (HEIGHT, WIDTH)
-    seen = np.array(point) + 0.5
-    assert np.abs(frame.points_to_canvas(seen) - centre(on_canvas)).max() < 1
-    assert np.abs(frame.points_to_photo(frame.points_to_canvas(seen)) - seen).max() < 1e-9
+    expected = np.array(point) + 0.5
+    assert np.abs(frame.points_to_canvas(expected) - centre(on_canvas)).max() < 1
+    assert np.abs(frame.points_to_photo(frame.points_to_canvas(expected)) - expected).max() < 1e-9
     back = frame.to_photo(on_canvas)
     assert back.shape == photo.shape
-    assert np.abs(centre(back) - seen).max() < 1.5
+    assert np.abs(centre(back) - expected).max() < 1.5
 
 
-def test_a_picture_of_the_canvas_size_is_left_as_it_is():
+def test_a_picture_of_the_canvas_size_is_unchanged():
     photo = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     frame = Frame.letterbox(WIDTH, HEIGHT)
     assert (frame.to_canvas(photo) == photo).all()
     assert (frame.to_photo(photo) == photo).all()
 
 
-def test_a_bundle_comes_back_and_equal_bundles_are_equal_bytes():
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (1600, 1200), (300, 200)])
+def test_a_frame_keeps_the_values_of_a_float_picture(size):
+    frame = Frame.letterbox(*size)
+    share = np.full(size[::-1], 0.3, np.float32)
+    on_canvas = frame.to_canvas(share)
+    assert on_canvas.dtype == np.float32
+    assert on_canvas[HEIGHT // 2, WIDTH // 2] == pytest.approx(0.3, abs=1e-5)
+    back = frame.to_photo(on_canvas)
+    assert back.dtype == np.float32
+    assert back[size[1] // 2, size[0] // 2] == pytest.approx(0.3, abs=1e-5)
+
+
+def test_a_bundle_round_trip_is_exact_and_equal_bundles_are_equal_bytes():
     picture = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
     bundle = {"b.json": {"x": [1, 2.5], "a": None}, "a.png": picture, "m.png": picture[..., 0].copy()}
     data = pack(bundle)
@@ -64,14 +76,14 @@ def test_a_bundle_comes_back_and_equal_bundles_are_equal_bytes():
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[:-40], lambda d: b"", lambda d: d.replace(b"PNG", b"GNP")])
-def test_a_damaged_bundle_is_named(damage):
+def test_a_damaged_bundle_raises_a_named_error(damage):
     data = pack({"a.png": np.zeros((8, 8), np.uint8)})
     with pytest.raises(InternalError, match="damaged"):
         unpack(damage(data))["a.png"]
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_survives_its_record_and_a_pickle(name):
+def test_an_error_is_restored_from_its_record_and_from_a_pickle(name):
     error = ERRORS[name]("what to do", input="people/a.jpg", stage="pose")
     for back in (from_record(error.record()), pickle.loads(pickle.dumps(error))):
         assert type(back) is ERRORS[name]
@@ -79,7 +91,7 @@ def test_an_error_survives_its_record_and_a_pickle(name):
 
 
 def test_an_error_of_a_newer_version_is_an_internal_error():
-    record = NoPersonError("nobody").record() | {"name": "FromTheFutureError"}
+    record = NoPersonError("no person").record() | {"name": "FromTheFutureError"}
     assert isinstance(from_record(record), InternalError)
 
 
@@ -91,16 +103,18 @@ def key(**changes):
     return table.artifact_key(row, sources, artifacts, table.selected(row, options))
 
 
-def test_an_artifacts_key_changes_with_what_determines_it_and_with_nothing_else():
+def test_an_artifact_key_depends_on_everything_that_determines_the_artifact_and_on_nothing_else():
     assert key() == key()
-    assert key(options={"output_format": "jpeg", "priority": 9}) == key(), "neither changes the picture"
-    assert key(options={"engine": "geometric"}) == key(), "it is what auto means"
-    different = {key(), key(person=b"other"), key(cloth="artifacts/cloth/1"), key(options={"seed": 1})}
-    assert len(different) == 4
+    assert key(options={"output_format": "jpeg", "priority": 9}) == key(), (
+        "these options do not change the picture"
+    )
+    assert key(options={"engine": "geometric"}) == key(), "auto selects this engine"
+    keys = {key(), key(person=b"other"), key(cloth="artifacts/cloth/1"), key(options={"seed": 1})}
+    assert len(keys) == 4
     assert key().startswith("artifacts/generate/")
 
 
-def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
+def test_only_viton_hd_runs_in_batches(tmp_path, monkeypatch):
     row = table.stage("generate")
     assert table.batch_options(row, {"engine": "geometric", "category": "upper_body"}) is None
     assert table.batch_options(table.stage("parse"), {"parser": "trained"}) is None
@@ -111,7 +125,7 @@ def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
     shared = table.batch_options(row, {"engine": "viton_hd", "category": "upper_body"})
     settings.cache_clear()
     assert shared == {"engine": ["auto", "viton_hd"], "category": ["upper_body"]}, (
-        "auto is viton_hd where its weights are"
+        "auto selects viton_hd where its weights are installed"
     )
 
 
@@ -119,7 +133,7 @@ def test_viton_hd_alone_is_done_for_several_jobs_at_once(tmp_path, monkeypatch):
     ("device", "setting", "batch"),
     [("cpu", None, 1), ("cuda:1", None, 4), ("cpu", "2", 2), ("cuda:0", "1", 1)],
 )
-def test_how_many_pictures_are_drawn_at_once(monkeypatch, device, setting, batch):
+def test_the_batch_size_depends_on_device_and_setting(monkeypatch, device, setting, batch):
     if setting:
         monkeypatch.setenv("TRYON_BATCH", setting)
     settings.cache_clear()
@@ -127,8 +141,8 @@ def test_how_many_pictures_are_drawn_at_once(monkeypatch, device, setting, batch
     settings.cache_clear()
 
 
-def test_the_table_only_points_back():
-    seen = set()
+def test_a_stage_needs_only_earlier_stages():
+    earlier = set()
     for row in table.STAGES:
-        assert set(row.needs) | set(row.after) <= seen
-        seen.add(row.name)
+        assert set(row.needs) | set(row.after) <= earlier
+        earlier.add(row.name)

@@ -99,30 +99,30 @@ def test_a_joint_has_the_lowest_confidence_of_its_landmarks_and_is_missing_when_
     confidence[Landmark.L_SHOULDER] = 0.4
     assert joints(BODY25, points, confidence)[Body25.NECK].tolist() == pytest.approx([385, 340, 0.4])
     confidence[Landmark.L_SHOULDER] = 0
-    found = joints(BODY25, points, confidence)
-    assert not found[Body25.NECK].any()
-    assert not found[Body25.L_SHOULDER].any()
-    assert found[Body25.R_SHOULDER].any()
+    body25 = joints(BODY25, points, confidence)
+    assert not body25[Body25.NECK].any()
+    assert not body25[Body25.L_SHOULDER].any()
+    assert body25[Body25.R_SHOULDER].any()
 
 
 def test_coco_joints_keep_the_positions_of_confident_landmarks() -> None:
     landmarks = standing()
     landmarks[Landmark.L_WRIST, 3] = 0.2
-    found = to_coco17(landmarks)
+    coco17 = to_coco17(landmarks)
     names = [name for name, _ in COCO17]
-    assert found[names.index("left_ear")].tolist() == pytest.approx([430, 160, 0.9])
-    assert found[names.index("right_knee"), :2].tolist() == [320, 900]
+    assert coco17[names.index("left_ear")].tolist() == pytest.approx([430, 160, 0.9])
+    assert coco17[names.index("right_knee"), :2].tolist() == [320, 900]
     for name in ("left_wrist", "left_knee", "left_ankle"):
-        assert not found[names.index(name)].any(), name
+        assert not coco17[names.index(name)].any(), name
 
 
 def test_mpii_extrapolates_the_face_to_chin_and_crown() -> None:
-    found = dict(zip((name for name, _ in MPII16), to_mpii16(standing()), strict=True))
-    assert found["pelvis"].tolist() == pytest.approx([385, 700, 0.9])
-    assert found["thorax"].tolist() == pytest.approx([385, 340, 0.9])
+    mpii16 = dict(zip((name for name, _ in MPII16), to_mpii16(standing()), strict=True))
+    assert mpii16["pelvis"].tolist() == pytest.approx([385, 700, 0.9])
+    assert mpii16["thorax"].tolist() == pytest.approx([385, 340, 0.9])
     # Eyes at 150 and mouth at 195: the head is 150 high.
-    assert found["head_top"].tolist() == pytest.approx([384, 75, 0.9], abs=0.01)
-    assert found["upper_neck"].tolist() == pytest.approx([384, 225, 0.9], abs=0.01)
+    assert mpii16["head_top"].tolist() == pytest.approx([384, 75, 0.9], abs=0.01)
+    assert mpii16["upper_neck"].tolist() == pytest.approx([384, 225, 0.9], abs=0.01)
 
 
 def test_openpose_json_round_trip_is_exact() -> None:

@@ -1,4 +1,4 @@
-"""The verdict on a try-on, on tiny pictures whose flaws are known."""
+"""The verdict on a try-on, on small synthetic pictures with known flaws."""
 
 import numpy as np
 import pytest
@@ -34,10 +34,10 @@ def square(first: int, last: int, size: int = 40) -> np.ndarray:
     return area
 
 
-def test_a_good_picture_scores_one_and_says_nothing() -> None:
-    found = verdict.judge(GOOD, [])
-    assert found.score == 1
-    assert found.record() == {
+def test_a_good_picture_has_score_one_and_no_warnings() -> None:
+    result = verdict.judge(GOOD, [])
+    assert result.score == 1
+    assert result.record() == {
         "warnings": [],
         "checks": {name: {"value": value, "score": 1.0} for name, value in GOOD.items()},
         "score": 1.0,
@@ -45,28 +45,28 @@ def test_a_good_picture_scores_one_and_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "warning"),
     [
         ("changed", 0.1, "Little of the picture changed"),
         ("colour", 24.0, "colours"),
         ("outside", 3, "3 pixels outside"),
         ("left", 0.3, "old garment"),
-        ("guessed", 0.6, "had to be guessed"),
+        ("guessed", 0.6, "is guessed"),
         ("hands", 0.5, "A hand"),
         ("folded", 0.05, "creased"),
         ("stretched", 0.12, "stretched"),
-        ("landmarks", 0.2, "shape was hard to read"),
+        ("landmarks", 0.2, "landmarks have a low confidence"),
         ("pose", 0.2, "joints"),
     ],
 )
-def test_each_flaw_lowers_the_score_and_is_said(name: str, value: float, said: str) -> None:
-    found = verdict.judge({**GOOD, name: value}, ["Known before."])
-    assert found.score == found.checks[name].score < 0.5
-    assert found.warnings[0] == "Known before."
-    assert said in found.warnings[1]
+def test_each_flaw_lowers_the_score_and_gives_a_warning(name: str, value: float, warning: str) -> None:
+    result = verdict.judge({**GOOD, name: value}, ["Known before."])
+    assert result.score == result.checks[name].score < 0.5
+    assert result.warnings[0] == "Known before."
+    assert warning in result.warnings[1]
 
 
-def test_the_region_that_changed_is_a_share_of_its_core() -> None:
+def test_the_changed_share_is_relative_to_the_regions_core() -> None:
     before, after = grey(100), grey(100)
     after[:20] = 180
     region = square(0, 40).astype(np.uint8) * 255
@@ -74,7 +74,7 @@ def test_the_region_that_changed_is_a_share_of_its_core() -> None:
     assert verdict.changed_share(before, after, np.zeros_like(region)) == 0
 
 
-def test_guessed_background_is_a_share_of_the_garment() -> None:
+def test_the_guessed_share_is_relative_to_the_garment() -> None:
     garment = square(10, 30).astype(np.float32)
     assert verdict.guessed_share(square(0, 10), garment) == 0.25
     assert verdict.guessed_share(square(0, 0), garment) == 0
@@ -89,19 +89,19 @@ def hands_at(right: tuple[int, int] | None, left: tuple[int, int] | None = None)
     return Pose(np.zeros((25, 3), np.float32), left_hand=hands[1], right_hand=hands[0])
 
 
-def test_the_worse_hands_fingers_that_changed_are_counted() -> None:
+def test_the_changed_fingers_of_the_worse_hand_are_counted() -> None:
     before, after = grey(100), grey(100)
     after[20:] = 200
     nowhere = square(0, 0)
     assert verdict.hands_covered(before, after, hands_at(None), nowhere) == 0
     assert verdict.hands_covered(before, after, hands_at((10, 5)), nowhere) == 0
     assert verdict.hands_covered(before, after, hands_at((10, 5), (10, 30)), nowhere) == 1
-    # In a pocket a hand may be covered; beyond the picture none is seen.
+    # A hand in a pocket may be covered; a hand outside the picture is not visible.
     assert verdict.hands_covered(before, after, hands_at((10, 30)), square(0, 40)) == 0
     assert verdict.hands_covered(before, after, hands_at((10, 300)), nowhere) == 0
 
 
-def test_one_pixel_outside_the_region_is_found() -> None:
+def test_one_changed_pixel_outside_the_region_is_counted() -> None:
     before, after = grey(100), grey(100)
     region = square(10, 30).astype(np.uint8)  # an alpha of 1 of 255 is inside
     after[15, 15] = 0
@@ -110,7 +110,7 @@ def test_one_pixel_outside_the_region_is_found() -> None:
     assert verdict.changed_outside(before, after, region) == 1
 
 
-def test_the_same_colours_elsewhere_are_no_distance() -> None:
+def test_the_same_colours_at_other_positions_have_no_distance() -> None:
     garment, worn = grey(246), grey(10)
     garment[10:30, 10:20], garment[10:30, 20:30] = (200, 30, 30), (30, 30, 200)
     worn[0:10, 0:20], worn[10:20, 0:20] = (30, 30, 200), (200, 30, 30)
@@ -118,7 +118,7 @@ def test_the_same_colours_elsewhere_are_no_distance() -> None:
     assert verdict.colour_distance(garment, mask, worn, square(0, 20)) == pytest.approx(0, abs=1e-6)
 
 
-def test_other_colours_are_far_and_darkening_on_purpose_is_taken_back() -> None:
+def test_other_colours_are_far_and_intended_darkening_is_reversed() -> None:
     garment, mask = grey(160), np.full((40, 40), 255, np.uint8)
     red = np.full((40, 40, 3), (200, 20, 20), np.uint8)
     assert verdict.colour_distance(garment, mask, red, square(0, 40)) > 25
@@ -127,7 +127,7 @@ def test_other_colours_are_far_and_darkening_on_purpose_is_taken_back() -> None:
     assert verdict.colour_distance(garment, mask, grey(160), square(0, 0)) == 100
 
 
-def test_an_old_garment_that_stayed_or_strayed_is_counted() -> None:
+def test_visible_remains_of_the_old_garment_are_counted() -> None:
     photo = grey(230, 80)
     photo[20:60, 20:60] = (20, 20, 120)
     old = square(20, 60, 80)
@@ -137,12 +137,12 @@ def test_an_old_garment_that_stayed_or_strayed_is_counted() -> None:
     half = covered.copy()
     half[:, 40:] = 0
     assert verdict.left_over(photo, half, old, beside, 8) == pytest.approx(0.5, abs=0.01)
-    photo[62:66, 20:60] = (20, 20, 120)  # labelled as background, but it is the old garment
+    photo[62:66, 20:60] = (20, 20, 120)  # labelled as background, but part of the old garment
     assert verdict.left_over(photo, covered, old, beside, 8) == pytest.approx(0.1, abs=0.01)
     assert verdict.left_over(photo, covered, np.zeros_like(old), beside, 8) == 0
 
 
-def test_confidences_are_means_over_what_counts() -> None:
+def test_confidences_are_means_over_the_relevant_points() -> None:
     points = dict.fromkeys(NAMES, np.zeros(2, np.float32))
     landmarks = GarmentLandmarks(points, {name: 0.8 if "cuff" not in name else 0.0 for name in NAMES}, "long")
     assert verdict.landmark_confidence(landmarks) == pytest.approx(0.8)
@@ -157,15 +157,15 @@ def test_a_map_that_tears_is_refused() -> None:
     even = np.stack([0.5 * x, 2 * y], -1).astype(np.float32)
     assert stretched_share(even, everywhere) == 0
     refuse_folds(even, everywhere, "sleeve")
-    # Two fifths of the picture show hardly more than one column of the garment.
+    # Two fifths of the picture show little more than one column of the garment.
     torn = np.stack([np.where(x < 120, x, 120 + 0.01 * (x - 120)), y], -1).astype(np.float32)
     assert stretched_share(torn, everywhere) == pytest.approx(0.4, abs=0.03)
     with pytest.raises(SynthesisError, match="torn"):
         refuse_folds(torn, everywhere, "sleeve")
 
 
-def test_the_status_shows_score_checks_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    found = verdict.judge({**GOOD, "left": 0.3}, [])
+def test_the_status_command_shows_score_checks_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    result = verdict.judge({**GOOD, "left": 0.3}, [])
     stage = {
         "name": "generate",
         "status": "succeeded",
@@ -174,7 +174,7 @@ def test_the_status_shows_score_checks_and_warnings(capsys: pytest.CaptureFixtur
         "run_ms": 2.0,
         "cache_hit": False,
         "worker": "w",
-        "details": found.record(),
+        "details": result.record(),
     }
     record = {
         "id": "j",
@@ -186,7 +186,7 @@ def test_the_status_shows_score_checks_and_warnings(capsys: pytest.CaptureFixtur
         "result_key": None,
     }
     jobs.show(record, as_json=False)
-    said = capsys.readouterr().out
-    assert "generate: score 0.00 (changed 1.00" in said
-    assert "left 0.00" in said
-    assert f"generate: {found.warnings[0]}" in said
+    output = capsys.readouterr().out
+    assert "generate: score 0.00 (changed 1.00" in output
+    assert "left 0.00" in output
+    assert f"generate: {result.warnings[0]}" in output

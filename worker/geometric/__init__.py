@@ -1,1 +1,1 @@
-"""The geometric engine: warps a garment onto a person by thin-plate splines."""
+"""The geometric engine: warps a garment onto a person with thin-plate splines."""

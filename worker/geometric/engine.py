@@ -1,4 +1,4 @@
-"""The engine `geometric`: warps the garment by its landmarks; needs no download."""
+"""The engine `geometric`: warps the garment by its landmarks; it needs no download."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
@@ -10,33 +10,33 @@ if TYPE_CHECKING:
 
 
 class GeometricEngine(Engine):
-    """Warps the garment by thin-plate splines and composites it on the photograph."""
+    """Warps the garment with thin-plate splines and composites it on the photograph."""
 
     name: ClassVar[str] = "geometric"
     categories: ClassVar[tuple[str, ...]] = ("upper_body",)
 
     def load(self, host: Host) -> "Callable[..., TryOn]":
-        """Return the function that draws the garment on the person."""
+        """Return the function that puts the garment on the person."""
         from worker.geometric.dress import try_on
 
         return try_on
 
     def draw(self, model: "Callable[..., TryOn]", inputs: StageInput) -> Bundle:
-        """Draw one job's picture. Raises PoseError, SynthesisError."""
+        """Return one job's bundle. Raises PoseError, SynthesisError."""
         from worker.cloth.garment import Garment
         from worker.images.frame import FILL, Frame
         from worker.images.inputs import person_photo
         from worker.images.openpose import from_openpose_json
         from worker.images.paste import paste_back
 
-        posed, parsed, cut = (inputs.artifacts[name] for name in ("pose", "parse", "cloth"))
-        photo, frame = person_photo(inputs), Frame(**posed["frame.json"])
+        pose, parse, cloth = (inputs.artifacts[name] for name in ("pose", "parse", "cloth"))
+        photo, frame = person_photo(inputs), Frame(**pose["frame.json"])
         worn = model(
             frame.to_canvas(photo, fill=FILL),
-            from_openpose_json(posed["pose.json"]),
-            parsed["parse.png"],
-            posed["mask.png"],
-            Garment.from_bundle(cut),
+            from_openpose_json(pose["pose.json"]),
+            parse["parse.png"],
+            pose["mask.png"],
+            Garment.from_bundle(cloth),
             seed=inputs.options["seed"],
         )
         return {

@@ -1,96 +1,127 @@
-"""Lets the bent garment reach the old one's silhouette where only a narrow rim is missing."""
+"""Extends the warped garment to the old one's silhouette where only a narrow rim is missing."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from worker.geometric.body import SIDES, Body
 from worker.geometric.place import Placement
+from worker.images.arrays import Flags, Floats
 
-_RIM = 0.055  # how wide a rim of the old garment the new one takes over, in units of Body.size
+_RIM = 0.055  # width of the rim of the old garment that the new one takes over, in units of Body.size
 _ARM = 0.16  # the same for a bare arm beside its own sleeve
 _SHOULDER = 0.12  # the same for a bare shoulder
-_HIPS = 0.10  # the same for hips beside it
+_HIPS = 0.10  # the same for hips beside the trunk
 _GAP = 0.22  # the same for the gap between trunk and arm
 
 
+@dataclass(frozen=True)
+class Worn:
+    """What the person wears in the photograph, bool (1024, 768) each.
+
+    Attributes:
+        cloth: the old garment.
+        bare: bare arms; a sleeve covers them.
+        lower: trousers or a skirt; a garment that hangs over them covers the hips.
+        neck: the neck's skin; bare shoulders may have the same label, and a shirt covers them.
+        coat: the old garment where it is a coat: it is wider than the body, the new garment is not.
+    """
+
+    cloth: Flags
+    bare: Flags
+    lower: Flags
+    neck: Flags
+    coat: Flags
+
+
 def rims(
-    trunk: np.ndarray,
-    sleeves: dict[str, np.ndarray],
-    cloth: np.ndarray,
-    bare: np.ndarray,
-    lower: np.ndarray,
-    neck: np.ndarray,
-    coat: np.ndarray,
-    body: Body,
-    placement: Placement,
-) -> dict[str, np.ndarray]:
-    """Return what each part of the garment takes over of the old one: "trunk", "r", "l" -> bool (1024, 768).
+    trunk: Floats, sleeves: dict[str, Floats], worn: Worn, body: Body, placement: Placement
+) -> dict[str, Flags]:
+    """Return the area that each part of the garment takes over: "trunk", "r", "l" -> bool (1024, 768).
 
     Args:
-        trunk: the bent trunk's alpha, float32 (1024, 768).
-        sleeves: side -> the bent sleeve's alpha.
-        cloth: where the old garment is, bool.
-        bare: where bare arms are, bool; a sleeve covers them.
-        lower: where trousers or a skirt are, bool; what hangs over them covers the hips.
-        neck: where the neck's skin is, bool; bare shoulders may be called so too, and a shirt covers them.
-        coat: where the old garment is a coat, bool: it stands off the body, and the new one does not.
+        trunk: the warped trunk's alpha, float32 (1024, 768).
+        sleeves: side -> the warped sleeve's alpha.
+        worn: what the person wears in the photograph.
         body: the body's measures.
-        placement: where the garment goes.
+        placement: where the garment is placed.
 
-    The silhouette of what the person wears is the best there is: a rim of it beside the new garment would
-    have to be painted as skin or background, and stands out. Left free are the opening of the collar, what
-    is below hem and cuffs, and the shoulders of a garment without sleeves.
+    The silhouette of the worn clothes is the best estimate there is: a rim of them beside the new garment
+    would have to be filled with skin or background, which is conspicuous. Not taken over are the opening of
+    the collar, what is below hem and cuffs, and the shoulders of a garment without sleeves.
     """
-    height, width = cloth.shape
+    height, width = worn.cloth.shape
     rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
     below = rows > placement.hem[None, :] + 1
-    free = below.copy()
-    line = placement.neckline
-    free |= (
-        (columns > line[0, 0]) & (columns < line[-1, 0]) & (rows < np.interp(columns, line[:, 0], line[:, 1]))
-    )
-    for side in SIDES:
-        arm = body.arms[side]
-        if arm is not None and not (arm.hidden and sleeves):
-            beyond = arm.band((height, width), skin=bool(not sleeves), first=placement.cuff.get(side, 0.0))
-            free |= beyond > 0
-    if not sleeves:
-        free |= rows < placement.pit
-    between = (rows > placement.pit) & (columns > _axis(body, "r", rows)) & (columns < _axis(body, "l", rows))
-    # Beside the collar and above the armpits a garment with sleeves covers what skin there is.
-    beside = (columns < line[0, 0] - 0.02 * body.size) | (columns > line[-1, 0] + 0.02 * body.size)
-    shoulders = (neck | bare) & beside & (rows < placement.pit) & (rows > placement.top - 0.05 * body.size)
+    free = _free(rows, columns, below, bool(sleeves), body, placement)
+    right_arm, left_arm = _axis(body, "r", rows), _axis(body, "l", rows)
+    between = (rows > placement.armpit_row) & (columns > right_arm) & (columns < left_arm)
+    shoulders = _bare_shoulders(rows, columns, worn, body, placement)
     parts = {"trunk": trunk, **sleeves}
     distance = {name: _distance(alpha) for name, alpha in parts.items()}
-    taken: dict[str, np.ndarray] = {}
+    taken: dict[str, Flags] = {}
     for name in parts:
         others = [distance[other] for other in parts if other != name]
         nearest = np.logical_and.reduce([distance[name] <= d for d in others]) if others else True
         rim = (distance[name] < _RIM * body.size) & nearest
         if name == "trunk":
-            rim |= between & (distance[name] < _GAP * body.size) & ~coat
-        area = cloth & rim & ~free
+            rim |= between & (distance[name] < _GAP * body.size) & ~worn.coat
+        area = worn.cloth & rim & ~free
         if sleeves:
             area |= shoulders & nearest & (distance[name] < _SHOULDER * body.size)
         if name == "trunk":
-            # Arms before the hips are laid over it afterwards.
-            area |= lower & nearest & (distance[name] < _HIPS * body.size) & ~below
+            # Arms in front of the hips are composited over it afterwards.
+            area |= worn.lower & nearest & (distance[name] < _HIPS * body.size) & ~below
         else:
-            # A bare arm beside its own sleeve is a sleeve drawn too narrow.
+            # A bare arm beside its own sleeve means that the sleeve is too narrow.
             own = np.logical_and.reduce([distance[name] <= distance[other] for other in sleeves])
-            arm = body.arms[name]
-            if not placement.longer[name]:
-                own &= False
-            elif arm is not None:
-                upper = arm.band((height, width), skin=False, last=placement.cuff[name])
-                own &= near(upper / 255, 0.1 * body.size)
-            area |= bare & own & (distance[name] < _ARM * body.size) & ~free
+            own &= _covered_arm(name, body, placement, worn.cloth.shape)
+            area |= worn.bare & own & (distance[name] < _ARM * body.size) & ~free
         taken[name] = area
     return taken
 
 
-def _axis(body: Body, side: str, rows: np.ndarray) -> np.ndarray:
-    """Return the arm's middle in each row; the trunk's side where there is no arm."""
+def _free(
+    rows: Floats, columns: Floats, below: Flags, has_sleeves: bool, body: Body, placement: Placement
+) -> Flags:
+    """Return the area that the new garment does not take over, bool (1024, 768)."""
+    free = below.copy()
+    line = placement.neckline
+    above_neckline = rows < np.interp(columns, line[:, 0], line[:, 1])
+    free |= (columns > line[0, 0]) & (columns < line[-1, 0]) & above_neckline
+    for side in SIDES:
+        arm = body.arms[side]
+        if arm is not None and not (arm.hidden and has_sleeves):
+            first = placement.cuff.get(side, 0.0)
+            beyond = arm.band((free.shape[0], free.shape[1]), skin=not has_sleeves, first=first)
+            free |= beyond > 0
+    if not has_sleeves:
+        free |= rows < placement.armpit_row
+    return free
+
+
+def _bare_shoulders(rows: Floats, columns: Floats, worn: Worn, body: Body, placement: Placement) -> Flags:
+    """Return the skin beside the collar and above the armpits, which a garment with sleeves covers, bool."""
+    line, margin = placement.neckline, 0.02 * body.size
+    beside = (columns < line[0, 0] - margin) | (columns > line[-1, 0] + margin)
+    high = (rows < placement.armpit_row) & (rows > placement.neck_row - 0.05 * body.size)
+    return np.asarray((worn.neck | worn.bare) & beside & high)
+
+
+def _covered_arm(side: str, body: Body, placement: Placement, shape: tuple[int, ...]) -> Flags:
+    """Return where the new sleeve covers an arm that is bare in the photograph, bool (1024, 768)."""
+    if not placement.longer[side]:
+        return np.zeros(shape, np.bool_)
+    arm = body.arms[side]
+    if arm is None:
+        return np.ones(shape, np.bool_)
+    upper = arm.band((shape[0], shape[1]), skin=False, last=placement.cuff[side])
+    return within(upper / 255, 0.1 * body.size)
+
+
+def _axis(body: Body, side: str, rows: Floats) -> Floats:
+    """Return the column of the arm's middle in each row, or of the trunk's side where there is no arm."""
     arm = body.arms[side]
     beside = body.side_x[side][:, None]
     if arm is not None and arm.hidden:
@@ -98,16 +129,17 @@ def _axis(body: Body, side: str, rows: np.ndarray) -> np.ndarray:
     if arm is None or np.any(np.diff(arm.centre[:, 1]) <= 0):
         return np.asarray(beside)
     x = np.interp(rows, arm.centre[:, 1], arm.centre[:, 0], right=np.nan)
-    outer = np.fmin if side == "r" else np.fmax
-    return np.asarray(outer(x, beside))
+    outermost = np.fmin if side == "r" else np.fmax
+    return np.asarray(outermost(x, beside))
 
 
-def near(alpha: np.ndarray, pixels: float) -> np.ndarray:
-    """Return where a part of the garment is or is nearer than some pixels, bool."""
+def within(alpha: Floats | Flags, pixels: float) -> Flags:
+    """Return the pixels inside a part of the garment or nearer to it than a distance, bool."""
     return np.asarray(_distance(alpha) < pixels)
 
 
-def _distance(alpha: np.ndarray) -> np.ndarray:
+def _distance(alpha: Floats | Flags) -> Floats:
+    """Return each pixel's distance from a part of the garment, pixels; infinite for an empty part."""
     if not (alpha > 0.5).any():
         return np.full(alpha.shape, np.inf, np.float32)
     return np.asarray(cv2.distanceTransform((alpha <= 0.5).astype(np.uint8), cv2.DIST_L2, 5))

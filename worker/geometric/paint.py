@@ -1,27 +1,33 @@
-"""Fills areas of a picture from what lies around them: smoothly, by mirror image, with grain."""
+"""Fills areas of a picture from their surroundings: smoothly, by mirroring, with grain."""
+
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-_GRAIN = 5  # what is finer than this is texture, pixels
-_STRONGEST = 12.0  # levels: what differs more from its surroundings is a thing, not texture
+from worker.images.arrays import Flags, Floats, Image
+
+Picture = TypeVar("Picture", Image, Floats)
+
+_GRAIN = 5  # details finer than this sigma are texture, pixels
+_MAX_TEXTURE = 12.0  # grey levels: what differs more from its surroundings is an object, not texture
 
 
-def farthest(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the largest difference over the channels of two pictures of one type, (h, w) of that type."""
+def max_difference(one: Picture, other: Picture) -> Picture:
+    """Return the largest difference over the channels of two RGB pictures, (h, w) of their type."""
     red, green, blue = cv2.split(cv2.absdiff(one, other))
     return np.asarray(cv2.max(cv2.max(red, green), blue))
 
 
-def mirrored(image: np.ndarray, inside: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
-    """Return the picture continued outside the area by its mirror image across the area's edge.
+def mirrored(image: Picture, inside: Flags, where: Flags | None = None) -> Picture:
+    """Return the picture with its outside filled by mirroring it at the area's edge.
 
-    Where the mirror image is itself outside, the nearest pixel of the edge is taken.
+    Where the mirrored position is itself outside, the nearest pixel of the edge is used.
 
     Args:
         image: (h, w, c).
         inside: bool (h, w) with at least one pixel set.
-        wanted: bool (h, w), where it is continued; None for everywhere.
+        where: bool (h, w), the pixels to fill; None for all.
     """
     height, width = inside.shape
     _, labels = cv2.distanceTransformWithLabels(
@@ -30,39 +36,39 @@ def mirrored(image: np.ndarray, inside: np.ndarray, wanted: np.ndarray | None = 
     y, x = np.nonzero(inside)
     nearest = np.zeros((int(labels.max()) + 1, 2), np.int32)
     nearest[labels[y, x]] = np.column_stack([y, x])
-    oy, ox = np.nonzero(~inside if wanted is None else wanted & ~inside)
+    oy, ox = np.nonzero(~inside if where is None else where & ~inside)
     edge = nearest[labels[oy, ox]]
     mirror = np.clip(2 * edge - np.column_stack([oy, ox]), 0, [height - 1, width - 1])
     usable = inside[mirror[:, 0], mirror[:, 1]]
     source = np.where(usable[:, None], mirror, edge)
-    out = image.copy()
-    out[oy, ox] = image[source[:, 0], source[:, 1]]
-    return out
+    filled = image.copy()
+    filled[oy, ox] = image[source[:, 0], source[:, 1]]
+    return filled
 
 
-def textured(picture: np.ndarray, known: np.ndarray, wanted: np.ndarray, smooth: np.ndarray) -> np.ndarray:
-    """Return what fills the wanted pixels: smooth colours with mirrored texture, float32 (n, 3).
+def textured(picture: Floats, known: Flags, unknown: Flags, smooth: Floats) -> Floats:
+    """Return the fill of the unknown pixels: smooth colours with mirrored texture, float32 (n, 3).
 
     Args:
         picture: float32 (h, w, 3).
-        known: bool (h, w), what is to be continued.
-        wanted: bool (h, w), the n pixels to fill, none of them known.
+        known: bool (h, w), the pixels to continue.
+        unknown: bool (h, w), the n pixels to fill, none of them known.
         smooth: float32 (h, w, 3), `diffuse` of picture and known.
     """
-    around = cv2.dilate(wanted.astype(np.uint8), np.ones((4 * _GRAIN + 1,) * 2, np.uint8)) > 0
-    mirror = mirrored(picture, known, around)
-    # A wall's grain goes on; an edge mirrored would be a ghost of what stands there.
-    texture = (mirror - cv2.GaussianBlur(mirror, (0, 0), _GRAIN))[wanted]
-    # Far inside, where one pixel of the edge stands for many, texture would be streaks.
-    depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)[wanted]
-    texture = np.clip(texture, -_STRONGEST, _STRONGEST) * np.exp(-depth / 25)[:, None]
-    return np.asarray(smooth[wanted] + texture)
+    around = cv2.dilate(unknown.astype(np.uint8), np.ones((4 * _GRAIN + 1,) * 2, np.uint8)) > 0
+    mirror = mirrored(picture, known, np.asarray(around))
+    # Only the texture is mirrored: a mirrored edge would repeat an object.
+    texture = (mirror - cv2.GaussianBlur(mirror, (0, 0), _GRAIN))[unknown]
+    # Far inside, one pixel of the edge is repeated many times and would make streaks.
+    depth = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5)[unknown]
+    texture = np.clip(texture, -_MAX_TEXTURE, _MAX_TEXTURE) * np.exp(-depth / 25)[:, None]
+    return np.asarray(smooth[unknown] + texture)
 
 
-def diffuse(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+def diffuse(picture: Floats, known: Flags) -> Floats:
     """Return the picture, float32 (h, w, c), with the unknown pixels filled smoothly from the known ones.
 
-    Pull and push over a pyramid of weighted means (Gortler et al., "The Lumigraph", SIGGRAPH 1996, 3.4).
+    Pull-push over a pyramid of weighted means (Gortler et al., "The Lumigraph", SIGGRAPH 1996, 3.4).
     """
     weight = known.astype(np.float32)
     if picture.shape[2] == 1:
@@ -71,12 +77,12 @@ def diffuse(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     return _pull_push(picture.astype(np.float32) * weight[..., None], weight)
 
 
-def _pull_push(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _pull_push(weighted: Floats, weight: Floats) -> Floats:
     """Return weighted / weight, with gaps filled from the next coarser level."""
     mean = weighted / np.maximum(weight, 1e-6)[..., None]
     if min(weight.shape) <= 2 or weight.min() > 0.999:
         if weight.max() < 1e-6:
-            return mean
+            return np.asarray(mean)
         overall = weighted.sum((0, 1)) / weight.sum()
         return np.asarray(np.where((weight > 1e-6)[..., None], mean, overall), np.float32)
     small_weighted, small_weight = cv2.pyrDown(weighted), cv2.pyrDown(weight)
@@ -88,10 +94,8 @@ def _pull_push(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(share * mean + (1 - share) * rough, np.float32)
 
 
-def grain(
-    picture: np.ndarray, known: np.ndarray, rng: np.random.Generator, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Return noise as strong as the known area's own, float32 (h, w, 1)."""
+def grain(picture: Floats, known: Flags, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Return noise of the strength of the known area's own noise, float32 (h, w, 1)."""
     grey = picture.mean(2)
     high = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
     strength = min(2.5, 1.48 * float(np.median(np.abs(high[known]))))

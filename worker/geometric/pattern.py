@@ -1,4 +1,4 @@
-"""Takes a garment's picture apart: trunk, sleeves, the front edge of the collar."""
+"""Splits a garment's picture into trunk and sleeves, and finds the front edge of the collar."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -10,8 +10,9 @@ from worker.cloth.garment import BACKGROUND
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.geometric.body import SIDES
 from worker.geometric.paint import mirrored
+from worker.images.arrays import Canvas, Flags, Floats, Mask, Points
 
-_OVERLAP = 10  # pixels by which trunk and sleeve overlap at their seam, so that no crack opens there
+_OVERLAP = 10  # pixels by which trunk and sleeve overlap at their seam, so that no gap opens there
 _STATIONS = (
     0.12,
     0.25,
@@ -22,8 +23,11 @@ _STATIONS = (
     0.79,
     0.90,
     1.0,
-)  # how far along a sleeve its outline is measured
-_ROWS = (0.18, 0.36, 0.54, 0.72, 0.88)  # the same down the trunk, from armpit to hem
+)  # positions along a sleeve where its outline is measured, 0 at the seam and 1 at the cuff
+_ROWS = (0.18, 0.36, 0.54, 0.72, 0.88)  # the same along the trunk's side, from armpit to hem
+
+Landmarks = dict[str, Points]
+"""The garment's landmarks: name -> float64 (2,)."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,15 @@ class Sleeve:
     """One sleeve of the garment's picture; stations go from the seam to the cuff.
 
     Attributes:
-        alpha: float32 (1024, 768), the sleeve's share of each pixel; it fades out inside the seam.
-        at: float64 (n,), how far along each station is, 0..1.
+        alpha: float32 (1024, 768), the sleeve's alpha; it fades out inside the seam.
+        position: float64 (n,), the position of each station, 0..1.
         outer, inner: float64 (n, 2), the outline at the stations.
     """
 
-    alpha: np.ndarray
-    at: np.ndarray
-    outer: np.ndarray
-    inner: np.ndarray
+    alpha: Floats
+    position: Floats
+    outer: Points
+    inner: Points
 
 
 @dataclass(frozen=True)
@@ -48,116 +52,123 @@ class Pattern:
 
     Attributes:
         colour: RGB uint8 (1024, 768, 3), the garment's colours continued beyond its outline.
-        trunk: float32 (1024, 768), the trunk's share of each pixel, without the inside of the back.
-        sleeves: side -> Sleeve; empty for a garment that has none.
+        trunk: float32 (1024, 768), the trunk's alpha, without the inside of the back.
+        sleeves: side -> Sleeve; empty for a garment without sleeves.
         neckline: float64 (n, 2), the front edge of the collar, from r_neck to l_neck.
-        rows: float64 (m,), shares of the way from armpit to hem where the sides are measured.
+        rows: float64 (m,), positions between armpit (0) and hem (1) where the sides are measured.
         sides: side -> float64 (m, 2), the trunk's outline there.
-        mark: the landmarks, name -> float64 (2,).
-        sleeve: how far the sleeves go.
+        landmarks: name -> float64 (2,).
+        sleeve: the length of the sleeves, see `GarmentLandmarks.sleeve`.
     """
 
-    colour: np.ndarray
-    trunk: np.ndarray
+    colour: Canvas
+    trunk: Floats
     sleeves: dict[str, Sleeve]
-    neckline: np.ndarray
-    rows: np.ndarray
-    sides: dict[str, np.ndarray]
-    mark: dict[str, np.ndarray]
+    neckline: Points
+    rows: Floats
+    sides: dict[str, Points]
+    landmarks: Landmarks
     sleeve: str
 
 
-def take_apart(image: np.ndarray, mask: np.ndarray, found: GarmentLandmarks) -> Pattern:
-    """Return the parts of a garment's picture, RGB uint8 (1024, 768, 3), and soft mask (1024, 768)."""
-    mark = {name: point.astype(float) for name, point in found.points.items()}
+def take_apart(image: Canvas, mask: Mask, garment_landmarks: GarmentLandmarks) -> Pattern:
+    """Return the parts of a garment's picture, RGB uint8 (1024, 768, 3), with its alpha mask (1024, 768)."""
+    landmarks = {name: point.astype(float) for name, point in garment_landmarks.points.items()}
+    sleeve = garment_landmarks.sleeve
     solid = mask >= 128
-    neckline = front_edge(image, solid, mark, straps=found.sleeve == "straps")
-    alpha = _tight(mask)
+    neckline = front_edge(image, solid, landmarks, straps=sleeve == "straps")
+    alpha = _without_rim(mask)
     sag = float((neckline[:, 1] - np.linspace(neckline[0, 1], neckline[-1, 1], len(neckline))).max())
     if sag > 3 and solid[int(neckline[20, 1]) - 6, int(neckline[20, 0])]:
         alpha[_above(neckline, alpha.shape)] = 0
 
     trunk, sleeves = alpha.copy(), {}
-    sided = found.sleeve in ("long", "short")
-    for side in SIDES:
-        if not sided:
-            continue
-        beyond = _beyond_seam(side, mark, solid)
-        # A narrow gap between sleeve and trunk may have been taken for garment.
-        reach = 30 if found.sleeve == "long" else 14
-        gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < reach)
-        gap[: int(mark[f"{side}_armpit"][1]) - 40] = False
-        alpha[cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
+    for side in SIDES if sleeve in ("long", "short") else ():
+        armpit_row = landmarks[f"{side}_armpit"][1]
+        beyond = _beyond_seam(side, landmarks, solid)
+        alpha[_gap_beside_sleeve(image, beyond, armpit_row, sleeve)] = 0
         share = np.clip(0.5 + beyond / _OVERLAP, 0, 1)
-        # Above the armpit the two overlap; below it nothing of the sleeve may stay with the trunk.
-        rows = np.arange(len(alpha))[:, None]
-        trunk = np.minimum(trunk, alpha) * (
-            beyond < np.where(rows < mark[f"{side}_armpit"][1], 1.5 * _OVERLAP, 1.0)
-        )
-        sleeves[side] = _sleeve(side, mark, (alpha * share).astype(np.float32), solid & (beyond > -2))
+        # Above the armpit the two overlap; below it the trunk must not contain any of the sleeve.
+        above_armpit = np.arange(len(alpha))[:, None] < armpit_row
+        trunk = np.minimum(trunk, alpha) * (beyond < np.where(above_armpit, 1.5 * _OVERLAP, 1.0))
+        sleeve_alpha = (alpha * share).astype(np.float32)
+        sleeves[side] = _sleeve(side, landmarks, sleeve_alpha, solid & (beyond > -2))
     rows = np.array(_ROWS)
-    sides = {side: _outline(side, mark, trunk > 0.5, rows) for side in SIDES}
+    sides = {side: _outline(side, landmarks, trunk > 0.5, rows) for side in SIDES}
     return Pattern(
-        _continued(image, alpha), trunk.astype(np.float32), sleeves, neckline, rows, sides, mark, found.sleeve
+        _continued(image, alpha), trunk.astype(np.float32), sleeves, neckline, rows, sides, landmarks, sleeve
     )
 
 
-def _continued(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _gap_beside_sleeve(image: Canvas, beyond: Floats, armpit_row: float, sleeve: str) -> Flags:
+    """Return the narrow gap between sleeve and trunk, which the mask may include, bool (h, w).
+
+    beyond: see `_beyond_seam`.
+    """
+    reach = 30 if sleeve == "long" else 14
+    gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < reach)
+    gap[: int(armpit_row) - 40] = False
+    return np.asarray(cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+
+
+def _continued(image: Canvas, alpha: Floats) -> Canvas:
     """Return the garment's colours continued beyond its outline, from inside its rim.
 
-    The rim catches the studio's light and the background's colour.
+    The rim is mixed with the background's colour and reflects the studio's light.
     """
     inside = alpha > 0.98
     deep = cv2.erode(inside.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     if not deep.any():
         return mirrored(image, inside)
-    return np.where(inside[..., None], image, mirrored(image, deep))
+    return np.asarray(np.where(inside[..., None], image, mirrored(image, np.asarray(deep))))
 
 
-def _tight(mask: np.ndarray) -> np.ndarray:
-    """Return the mask as 0..1, drawn in by a pixel: its rim is mixed with the product's background."""
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0)
-    return np.clip((soft - 0.62) / 0.3, 0, 1)
+def _without_rim(mask: Mask) -> Floats:
+    """Return the mask as 0..1, eroded by a pixel: its rim is mixed with the picture's background."""
+    smooth = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 1.0)
+    return np.asarray(np.clip((smooth - 0.62) / 0.3, 0, 1))
 
 
-def _beyond_seam(side: str, mark: dict[str, np.ndarray], solid: np.ndarray) -> np.ndarray:
-    """Return how far each pixel lies on the sleeve's side of the seam, pixels, float32 (h, w)."""
+def _beyond_seam(side: str, landmarks: Landmarks, solid: Flags) -> Floats:
+    """Return each pixel's distance from the seam, positive on the sleeve's side, pixels, float32 (h, w)."""
     height, width = solid.shape
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    shoulder, pit, hem = mark[f"{side}_shoulder"], mark[f"{side}_armpit"], mark[f"{side}_hem"]
+    shoulder, armpit, hem = (landmarks[f"{side}_{name}"] for name in ("shoulder", "armpit", "hem"))
     sign = -1.0 if side == "r" else 1.0
-    # Above the armpit the seam runs from armpit to shoulder; below it the trunk's side parts them.
-    edge = np.interp(y[:, 0], [shoulder[1], pit[1]], [shoulder[0], pit[0]])
-    below = y[:, 0] > pit[1]
-    edge[below] = _between(side, solid, pit, hem)[below]
+    # Above the armpit the seam runs from armpit to shoulder; below it the trunk's side separates them.
+    edge = np.interp(y[:, 0], [shoulder[1], armpit[1]], [shoulder[0], armpit[0]])
+    below = y[:, 0] > armpit[1]
+    edge[below] = _between(side, solid, armpit, hem)[below]
     return np.asarray((sign * (x - edge[:, None])), np.float32)
 
 
-def _between(side: str, solid: np.ndarray, pit: np.ndarray, hem: np.ndarray) -> np.ndarray:
-    """Return the column between trunk and sleeve in each row: the gap's middle where there is a gap."""
+def _between(side: str, solid: Flags, armpit: Points, hem: Points) -> Floats:
+    """Return the column between trunk and sleeve in each row: the middle of the gap where there is one."""
     height, width = solid.shape
     sign = -1 if side == "r" else 1
     rows = np.arange(height) + 0.5
-    straight = np.interp(rows, [pit[1], hem[1]], [pit[0], hem[0]])
+    straight = np.interp(rows, [armpit[1], hem[1]], [armpit[0], hem[0]])
     edge = straight + sign * 3.0
-    for row in range(int(pit[1]), height):
-        start = int(np.clip(straight[row] - sign * 0.12 * abs(pit[0] - width / 2), 0, width - 1))
+    half_width = abs(armpit[0] - width / 2)
+    for row in range(int(armpit[1]), height):
+        start = int(np.clip(straight[row] - sign * 0.12 * half_width, 0, width - 1))
         line = solid[row, start::sign] if sign > 0 else solid[row, start::-1]
         gaps = np.nonzero(~line)[0]
-        if len(gaps) and gaps[0] < 0.3 * abs(pit[0] - width / 2):
+        if len(gaps) and gaps[0] < 0.3 * half_width:
             after = np.nonzero(line[gaps[0] :])[0]
-            wide = after[0] if len(after) else 2 * _OVERLAP
-            edge[row] = start + sign * (gaps[0] + min(wide, 4 * _OVERLAP) / 2)
-    return edge
+            gap_width = after[0] if len(after) else 2 * _OVERLAP
+            edge[row] = start + sign * (gaps[0] + min(gap_width, 4 * _OVERLAP) / 2)
+    return np.asarray(edge)
 
 
-def _sleeve(side: str, mark: dict[str, np.ndarray], alpha: np.ndarray, area: np.ndarray) -> Sleeve:
-    shoulder, pit = mark[f"{side}_shoulder"], mark[f"{side}_armpit"]
-    outer_end, inner_end = mark[f"{side}_cuff_outer"], mark[f"{side}_cuff_inner"]
+def _sleeve(side: str, landmarks: Landmarks, alpha: Floats, area: Flags) -> Sleeve:
+    """Return a sleeve with its outline measured in the area, bool (h, w)."""
+    shoulder, armpit = landmarks[f"{side}_shoulder"], landmarks[f"{side}_armpit"]
+    outer_end, inner_end = landmarks[f"{side}_cuff_outer"], landmarks[f"{side}_cuff_inner"]
     outer, inner = [], []
-    at = np.array(_STATIONS)
-    for t in at:
-        a, b = shoulder + (outer_end - shoulder) * t, pit + (inner_end - pit) * t
+    position = np.array(_STATIONS)
+    for t in position:
+        a, b = shoulder + (outer_end - shoulder) * t, armpit + (inner_end - armpit) * t
         if t == 1.0:
             outer.append(outer_end)
             inner.append(inner_end)
@@ -166,29 +177,30 @@ def _sleeve(side: str, mark: dict[str, np.ndarray], alpha: np.ndarray, area: np.
         length = max(float(np.linalg.norm(across)), 1.0)
         across /= length
         middle = (a + b) / 2
-        outer.append(middle + across * _run(area, middle, across, length))
-        inner.append(middle - across * _run(area, middle, -across, length))
-    return Sleeve(alpha, at, np.array(outer), np.array(inner))
+        outer.append(middle + across * _half_width(area, middle, across, length))
+        inner.append(middle - across * _half_width(area, middle, -across, length))
+    return Sleeve(alpha, position, np.array(outer), np.array(inner))
 
 
-def _run(area: np.ndarray, start: np.ndarray, direction: np.ndarray, expected: float) -> float:
-    """Return how far the area goes on from a point, at most the expected width; half of it where unclear."""
+def _half_width(area: Flags, start: Points, direction: Points, expected: float) -> float:
+    """Return the distance from a point to the area's edge; half the expected width where it is unclear."""
     steps = np.arange(0, 2.5 * expected, 1.0)
     p = np.floor(start + steps[:, None] * direction).astype(int)
     p = np.clip(p, 0, np.array(area.shape[::-1]) - 1)
-    out = np.nonzero(~area[p[:, 1], p[:, 0]])[0]
-    if len(out) == 0 or out[0] < 0.15 * expected:
+    outside = np.nonzero(~area[p[:, 1], p[:, 0]])[0]
+    if len(outside) == 0 or outside[0] < 0.15 * expected:
         return expected / 2
-    return float(steps[out[0]])
+    return float(steps[outside[0]])
 
 
-def _outline(side: str, mark: dict[str, np.ndarray], trunk: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    pit, hem = mark[f"{side}_armpit"], mark[f"{side}_hem"]
+def _outline(side: str, landmarks: Landmarks, trunk: Flags, rows: Floats) -> Points:
+    """Return the trunk's outline on one side at the rows, float64 (m, 2)."""
+    armpit, hem = landmarks[f"{side}_armpit"], landmarks[f"{side}_hem"]
     sign = -1 if side == "r" else 1
-    middle = mark["hem_centre"][0]
+    middle = landmarks["hem_centre"][0]
     points = []
     for t in rows:
-        straight = pit + (hem - pit) * t
+        straight = armpit + (hem - armpit) * t
         y = int(np.clip(straight[1], 0, trunk.shape[0] - 1))
         reach = abs(straight[0] - middle)
         xs = np.round(middle + sign * np.arange(0.6 * reach, 1.25 * reach)).astype(int)
@@ -199,36 +211,55 @@ def _outline(side: str, mark: dict[str, np.ndarray], trunk: np.ndarray, rows: np
     return np.array(points, float)
 
 
-def front_edge(
-    image: np.ndarray, solid: np.ndarray, mark: dict[str, np.ndarray], *, straps: bool = False
-) -> np.ndarray:
+_USUAL_DEPTH = 0.4  # of a collar's opening, in widths
+_V = (1.15, 1.0)
+_SHAPES = ((2.0, 0.5), (2.0, 1.0), _V, (2.6, 0.4))  # half an ellipse, a parabola, a V, nearly square
+
+
+def front_edge(image: Canvas, solid: Flags, landmarks: Landmarks, *, straps: bool = False) -> Points:
     """Return the front edge of the collar from r_neck to l_neck, float64 (n, 2).
 
-    A product picture shows the inside of the back above it, which the person's neck will hide. Where the
-    background shows through the opening, the edge is the outline; otherwise it is looked for as the curve,
-    between a U and a V, along which the picture changes most steadily.
+    A product picture shows the inside of the back above this edge, which the person's neck will hide. Where
+    the background shows through the opening, the edge is the outline. Otherwise it is the curve, between a U
+    and a V, along which the picture has the most constant gradient.
     """
-    right, left, front = mark["r_neck"], mark["l_neck"], mark["neck_front"]
+    right, left, front = landmarks["r_neck"], landmarks["l_neck"], landmarks["neck_front"]
     middle, width = (right + left) / 2, float(np.linalg.norm(left - right))
     base = right + (left - right) * np.linspace(0, 1, 41)[:, None]
     depth = front[1] - middle[1]
-    through = depth > 0.12 * width  # the background shows above the back's own edge
     if straps:
-        return _curve(base, max(depth, 0.05 * width), _SHAPES[1])  # between straps no back is to be seen
+        return _curve(base, max(depth, 0.05 * width), _SHAPES[1])  # between straps no back is visible
     columns = np.clip(base[:, 0].astype(int), 0, solid.shape[1] - 1)
     if (base[:, 1] - solid[:, columns].argmax(0)).max() > 0.12 * width:
-        return base  # a collar that stands above the neck points, or has points that do, lies around the neck
+        return base  # a collar, or collar points, above the neck points: it goes around the neck
+    open_depth = depth if depth > 0.12 * width else None
+    return _steadiest_curve(image, solid, base, width, open_depth)
+
+
+def _steadiest_curve(
+    image: Canvas, solid: Flags, base: Points, width: float, open_depth: float | None
+) -> Points:
+    """Return the curve below the base with the most constant gradient across it, float64 (n, 2).
+
+    Args:
+        image: RGB uint8 (h, w, 3).
+        solid: bool (h, w), the garment.
+        base: float64 (n, 2), the straight line between the neck points.
+        width: its length, pixels.
+        open_depth: depth to which the background shows through the opening, pixels; None where it does not.
+    """
     lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
-    # The garment's own outline is not what is looked for.
+    # The garment's own outline is excluded.
     deep = cv2.erode(solid.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     grad_x, grad_y = lab - np.roll(lab, 3, 1), lab - np.roll(lab, 3, 0)
     best, best_score = _curve(base, _USUAL_DEPTH * width, _SHAPES[0]), 1.5
     least = 0.06
-    if through:
-        best, best_score, least = _curve(base, depth, _SHAPES[1]), 6.0, depth / width + 0.12
+    if open_depth is not None:
+        best, best_score = _curve(base, open_depth, _SHAPES[1]), 6.0
+        least = open_depth / width + 0.12
     for share, inset in product(np.arange(least, 1.5, 0.02), (0.0, 0.05, 0.1)):
-        # A collar that opens twice as deep or half as deep as usual needs a clearer edge.
-        prior = 1.0 if through else np.exp(-0.5 * (np.log(share / _USUAL_DEPTH) / 0.5) ** 2)
+        # A collar of twice or half the usual depth needs a clearer edge.
+        prior = 1.0 if open_depth is not None else np.exp(-0.5 * (np.log(share / _USUAL_DEPTH) / 0.5) ** 2)
         for shape in _SHAPES:
             if shape is _V and share < 0.5:
                 continue  # no collar is a shallow V
@@ -246,21 +277,16 @@ def front_edge(
     return best
 
 
-_USUAL_DEPTH = 0.4  # of a collar's opening, in widths
-_V = (1.15, 1.0)
-_SHAPES = ((2.0, 0.5), (2.0, 1.0), _V, (2.6, 0.4))  # half an ellipse, a parabola, a V, nearly square
-
-
-def _curve(base: np.ndarray, depth: float, shape: tuple[float, float], inset: float = 0.0) -> np.ndarray:
-    """Return the curve that sags below a line; `inset` draws it in at both ends, in widths."""
+def _curve(base: Points, depth: float, shape: tuple[float, float], inset: float = 0.0) -> Points:
+    """Return the curve that sags below a line; `inset` shortens it at both ends, in widths."""
     base = base + (base.mean(0) - base) * 2 * inset
     u = np.linspace(-1, 1, len(base))
     sag = (1 - np.abs(u) ** shape[0]) ** shape[1]
     return np.asarray(base + np.column_stack([np.zeros_like(u), depth * sag]))
 
 
-def _above(neckline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return which pixels lie above the neckline, between its ends, bool."""
+def _above(neckline: Points, shape: tuple[int, ...]) -> Flags:
+    """Return which pixels are above the neckline, between its ends, bool (h, w)."""
     top = neckline.copy()
     top[:, 1] = -1
     area = np.zeros(shape[:2], np.uint8)

@@ -1,4 +1,4 @@
-"""Says where each point of a garment goes on a body: the matched points that the splines are fitted to."""
+"""Places a garment on a body: the matched points that the splines are fitted to."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,32 @@ import numpy as np
 
 from worker.geometric.body import SIDES, Arm, Body
 from worker.geometric.pattern import Pattern, Sleeve
+from worker.images.arrays import Flags, Floats, Points
 
 _CHEST = 0.82  # from armpit to armpit, in units of Body.size; measured on catalogue photographs
-_TUCK = (
-    0.09  # a hem that ends within this share of the trunk's length of the old one takes the old one's place
-)
-_SHARP = 80.0  # degrees at the elbow from which on a sleeve is bent in two pieces
-_STRETCH = 1.3  # how far a garment may be lengthened so that the old one's hem does not peep out
+_HEM_SNAP = 0.09  # a hem this close to the old one, as a share of the trunk's length, is moved to the old one
+_MAX_LENGTHENING = 1.3  # most that a garment is lengthened to cover the old one's hem
+_SHARP_ELBOW = 80.0  # degrees at the elbow from which a sleeve is warped in two segments
+_ELBOW_GAP = 0.06  # positions along the sleeve around the elbow that belong to neither segment
+_MIN_INNER_DISTANCE = 25.0  # pixels between points of a sleeve's inner seam: closer points cause ripples
 
 
 @dataclass(frozen=True)
 class Match:
     """Matched points, float64 (n, 2) each, in canvas pixels."""
 
-    garment: np.ndarray
-    body: np.ndarray
+    garment: Points
+    body: Points
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a sleeve that is bent as one: its matched points, and which stretch of the arm it is on.
+    """A piece of a sleeve with a spline of its own: its matched points and its piece of the arm.
 
     Attributes:
         match: the matched points.
-        first, last: where on the arm it may be seen, 0 shoulder, 1 elbow, 2 wrist; None, None for a sleeve
-            that is bent as a whole.
+        first, last: positions on the arm where it may be visible, 0 shoulder, 1 elbow, 2 wrist; None, None
+            for a whole sleeve.
     """
 
     match: Match
@@ -40,17 +41,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the garment goes.
+    """Where the garment is placed.
 
     Attributes:
         trunk: the trunk's matched points.
         sleeves: side -> the sleeve's segments, from back to front.
-        cuff: side -> how far down the arm the sleeve ends, 0 shoulder, 1 elbow, 2 wrist.
-        longer: side -> whether the sleeve covers some of the arm that is bare in the photograph.
+        cuff: side -> the position on the arm where the sleeve ends, 0 shoulder, 1 elbow, 2 wrist.
+        longer: side -> whether the sleeve covers a part of the arm that is bare in the photograph.
         neckline: float64 (n, 2), the collar's front edge on the body, from the wearer's right to left.
         hem: float64 (768,), the hem's row in each column.
-        top: the row of the neck points.
-        pit: the row of the armpits.
+        neck_row: the row of the neck points.
+        armpit_row: the row of the armpits.
         scale: canvas pixels per pixel of the garment's picture.
     """
 
@@ -58,110 +59,108 @@ class Placement:
     sleeves: dict[str, list[Segment]]
     cuff: dict[str, float]
     longer: dict[str, bool]
-    neckline: np.ndarray
-    hem: np.ndarray
-    top: float
-    pit: float
+    neckline: Points
+    hem: Floats
+    neck_row: float
+    armpit_row: float
     scale: float
 
 
-def place(pattern: Pattern, body: Body, cloth: np.ndarray, dress: np.ndarray) -> Placement:
+def place(pattern: Pattern, body: Body, cloth: Flags, dress: Flags) -> Placement:
     """Return the placement of a garment on a body.
 
     Args:
-        pattern: the garment, taken apart.
+        pattern: the garment's parts.
         body: the body's measures.
         cloth: where the old garment is, bool (1024, 768).
-        dress: where that is a dress, which may go on below the new garment, bool (1024, 768).
+        dress: where the old garment is a dress, which may stay on below the new one, bool (1024, 768).
     """
-    mark = pattern.mark
-    chest = float(np.linalg.norm(mark["l_armpit"] - mark["r_armpit"]))
+    landmarks = pattern.landmarks
+    chest = float(np.linalg.norm(landmarks["l_armpit"] - landmarks["r_armpit"]))
     scale = _CHEST * body.size / max(chest, 1.0)
     turned = min(1.0, float(np.linalg.norm(body.shoulder["l"] - body.shoulder["r"])) / body.size)
 
-    top = _Shoulders(body, pattern, scale, turned)
-    length = scale * float(mark["hem_centre"][1] - (mark["r_neck"][1] + mark["l_neck"][1]) / 2)
-    hem = _hem(top.line + length, top.line, cloth, dress, body)
-
-    garment, there = list(top.garment), list(top.there)
-    pit_there = {side: top.armpit(side) for side in SIDES}
-    for side in SIDES:
-        garment.append(mark[f"{side}_armpit"])
-        there.append(pit_there[side])
-        begin = pit_there[side][1]
-        end = hem[side]
-        for t, point in zip(pattern.rows, pattern.sides[side], strict=True):
-            y = begin + (end - begin) * t
-            garment.append(point)
-            there.append(np.array([_at(body.side_x[side], y), y]))
-        garment.append(mark[f"{side}_hem"])
-        there.append(np.array([_at(body.side_x[side], end), end]))
-    # The middle keeps the print upright and centred.
-    pits = (mark["r_armpit"] + mark["l_armpit"]) / 2
-    begin = (pit_there["r"][1] + pit_there["l"][1]) / 2
-    for t in (0.0, 0.33, 0.66, 1.0):
-        y = begin + (hem["centre"] - begin) * t
-        x = (_at(body.side_x["r"], y) + _at(body.side_x["l"], y)) / 2
-        garment.append(pits + (mark["hem_centre"] - pits) * t)
-        there.append(np.array([x if t else (pit_there["r"][0] + pit_there["l"][0]) / 2, y]))
+    shoulders = _Shoulders(body, pattern, scale, turned)
+    neck_row = shoulders.neck_row
+    garment_neck_row = (landmarks["r_neck"][1] + landmarks["l_neck"][1]) / 2
+    length = scale * float(landmarks["hem_centre"][1] - garment_neck_row)
+    hem = _hem(neck_row + length, neck_row, cloth, dress, body)
+    armpits = {side: shoulders.armpit(side) for side in SIDES}
+    trunk, middle = _trunk(pattern, body, shoulders, armpits, hem)
 
     sleeves, cuff, longer = {}, {}, {}
     for side, sleeve in pattern.sleeves.items():
-        arm = body.arms[side]
-        if arm is None:
-            arm = stub(body, side)
+        arm = body.arms[side] or stub(body, side)
         covered, last = _old_cuff(arm, cloth)
-        sleeves[side], cuff[side] = _sleeve(
-            sleeve,
-            pattern,
-            side,
-            arm,
-            top.shoulder(side),
-            body.tip[side],
-            pit_there[side],
-            body.size,
-            scale,
-            covered,
+        fitter = _SleeveFitter(
+            pattern, sleeve, side, body, arm, shoulders.shoulder(side), armpits[side], scale
         )
-        longer[side] = float(np.interp(last, arm.along, arm.at)) < cuff[side] - 0.1
+        sleeves[side], cuff[side] = fitter.fit(covered)
+        longer[side] = float(np.interp(last, arm.along, arm.position)) < cuff[side] - 0.1
     ends = [
         (_at(body.side_x["r"], hem["r"]), hem["r"]),
-        (x, hem["centre"]),
+        (middle, hem["centre"]),
         (_at(body.side_x["l"], hem["l"]), hem["l"]),
     ]
     edge = np.interp(np.arange(cloth.shape[1]) + 0.5, [e[0] for e in ends], [e[1] for e in ends])
-    return Placement(
-        Match(np.array(garment), np.array(there)),
-        sleeves,
-        cuff,
-        longer,
-        top.neckline,
-        edge,
-        top.line,
-        begin,
-        scale,
-    )
+    armpit_row = (armpits["r"][1] + armpits["l"][1]) / 2
+    return Placement(trunk, sleeves, cuff, longer, shoulders.neckline, edge, neck_row, armpit_row, scale)
+
+
+def _trunk(
+    pattern: Pattern, body: Body, shoulders: "_Shoulders", armpits: dict[str, Points], hem: dict[str, float]
+) -> tuple[Match, float]:
+    """Return the trunk's matched points, and the column of the hem's middle."""
+    landmarks = pattern.landmarks
+    garment, on_body = list(shoulders.garment), list(shoulders.on_body)
+    for side in SIDES:
+        garment.append(landmarks[f"{side}_armpit"])
+        on_body.append(armpits[side])
+        begin, end = armpits[side][1], hem[side]
+        for t, point in zip(pattern.rows, pattern.sides[side], strict=True):
+            y = begin + (end - begin) * t
+            garment.append(point)
+            on_body.append(np.array([_at(body.side_x[side], y), y]))
+        garment.append(landmarks[f"{side}_hem"])
+        on_body.append(np.array([_at(body.side_x[side], end), end]))
+    # The middle line keeps the print upright and centred.
+    centre = (landmarks["r_armpit"] + landmarks["l_armpit"]) / 2
+    begin = (armpits["r"][1] + armpits["l"][1]) / 2
+    x = 0.0
+    for t in (0.0, 0.33, 0.66, 1.0):
+        y = begin + (hem["centre"] - begin) * t
+        x = (_at(body.side_x["r"], y) + _at(body.side_x["l"], y)) / 2
+        garment.append(centre + (landmarks["hem_centre"] - centre) * t)
+        on_body.append(np.array([x if t else (armpits["r"][0] + armpits["l"][0]) / 2, y]))
+    return Match(np.array(garment), np.array(on_body)), x
 
 
 class _Shoulders:
-    """The garment's upper edge on the body: collar and shoulders."""
+    """The garment's upper edge on the body: collar and shoulders.
+
+    Args:
+        body: the body's measures.
+        pattern: the garment's parts.
+        scale: canvas pixels per pixel of the garment's picture.
+        turned: width of the shoulders relative to a person seen from the front, 0..1.
+    """
 
     def __init__(self, body: Body, pattern: Pattern, scale: float, turned: float) -> None:
-        self.body, self.pattern, self.scale = body, pattern, scale * 1.0
-        self.across = scale * turned
-        mark = pattern.mark
-        self.middle = (mark["r_neck"] + mark["l_neck"]) / 2
-        self.line = float(np.mean([self.top_at(side, mark[f"{side}_neck"])[1] for side in SIDES]))
-        self.garment: list[np.ndarray] = []
-        self.there: list[np.ndarray] = []
+        self.body, self.pattern, self.scale = body, pattern, scale
+        self.scale_across = scale * turned
+        landmarks = pattern.landmarks
+        self.middle = (landmarks["r_neck"] + landmarks["l_neck"]) / 2
+        self.neck_row = float(np.mean([self.top_at(side, landmarks[f"{side}_neck"])[1] for side in SIDES]))
+        self.garment: list[Points] = []
+        self.on_body: list[Points] = []
         for side in SIDES:
-            neck, shoulder = mark[f"{side}_neck"], mark[f"{side}_shoulder"]
+            neck, shoulder = landmarks[f"{side}_neck"], landmarks[f"{side}_shoulder"]
             self.add(shoulder, self.shoulder(side))
             if np.linalg.norm(neck - shoulder) > 12:
                 self.add(neck, self.top_at(side, neck))
                 between = (neck + shoulder) / 2
                 self.add(between, (self.top_at(side, neck) + self.shoulder(side)) / 2)
-        right, left = (self.top_at(side, mark[f"{side}_neck"]) for side in SIDES)
+        right, left = (self.top_at(side, landmarks[f"{side}_neck"]) for side in SIDES)
         n = len(pattern.neckline)
         t = np.linspace(0, 1, n)[:, None]
         sag = pattern.neckline - (pattern.neckline[0] + (pattern.neckline[-1] - pattern.neckline[0]) * t)
@@ -169,35 +168,37 @@ class _Shoulders:
         for i in (n // 4, n // 2, n - 1 - n // 4):
             self.add(pattern.neckline[i], self.neckline[i])
 
-    def add(self, garment: np.ndarray, there: np.ndarray) -> None:
+    def add(self, garment: Points, on_body: Points) -> None:
+        """Add a pair of matched points."""
         self.garment.append(garment)
-        self.there.append(there)
+        self.on_body.append(on_body)
 
-    def top_at(self, side: str, point: np.ndarray) -> np.ndarray:
-        """Return where a point of the garment's upper edge lies on the shoulder's slope."""
+    def top_at(self, side: str, point: Points) -> Points:
+        """Return the position of a point of the garment's upper edge on the shoulder's slope."""
         body = self.body
-        aside = abs(point[0] - self.middle[0]) * self.across
+        aside = abs(point[0] - self.middle[0]) * self.scale_across
         sign = -1.0 if side == "r" else 1.0
         x = body.neck[0] + sign * aside
         return np.array([x, shoulder_line(body, side, x)])
 
-    def shoulder(self, side: str) -> np.ndarray:
-        """Return the shoulder's end, where the sleeve begins: on the skyline, inside of the joint."""
+    def shoulder(self, side: str) -> Points:
+        """Return the shoulder's end, where the sleeve begins: on the trunk's upper edge, inside the joint."""
         body = self.body
         sign = -1.0 if side == "r" else 1.0
         inset = 0.09 * abs(body.shoulder["l"][0] - body.shoulder["r"][0])
         x = body.shoulder[side][0] - sign * inset
         if not self.pattern.sleeves:
-            # Without a sleeve the cloth ends where its own cut says, at most at the shoulder's end.
-            x_own = self.top_at(side, self.pattern.mark[f"{side}_shoulder"])[0]
+            # Without a sleeve the cloth ends at its own width, at most at the shoulder's end.
+            x_own = self.top_at(side, self.pattern.landmarks[f"{side}_shoulder"])[0]
             limit = body.shoulder[side][0] + sign * 0.05 * body.size
             x = max(x_own, limit) if side == "r" else min(x_own, limit)
         return np.array([x, shoulder_line(body, side, x)])
 
-    def armpit(self, side: str) -> np.ndarray:
-        body, mark = self.body, self.pattern.mark
+    def armpit(self, side: str) -> Points:
+        """Return the position of the armpit: below the shoulder's end by the seam's length."""
+        body, landmarks = self.body, self.pattern.landmarks
         sign = -1.0 if side == "r" else 1.0
-        seam = self.scale * float(mark[f"{side}_armpit"][1] - mark[f"{side}_shoulder"][1])
+        seam = self.scale * float(landmarks[f"{side}_armpit"][1] - landmarks[f"{side}_shoulder"][1])
         y = self.shoulder(side)[1] + np.clip(seam, 0.40 * body.size, 0.62 * body.size)
         inset = 0.09 * abs(body.shoulder["l"][0] - body.shoulder["r"][0])
         x = body.shoulder[side][0] - sign * inset
@@ -207,7 +208,7 @@ class _Shoulders:
 def shoulder_line(body: Body, side: str, x: float) -> float:
     """Return the row of the shoulder's upper edge in a column, from the silhouette where it is plausible.
 
-    Hair may hide the silhouette and an upright collar may raise it: then the slope of a shoulder holds.
+    Hair may hide the silhouette and an upright collar may raise it: then a usual slope is assumed.
     """
     joint, tip = body.shoulder[side], body.tip[side]
     inward = abs(x - tip[0]) / body.size
@@ -215,44 +216,52 @@ def shoulder_line(body: Body, side: str, x: float) -> float:
     expected = tip[1] - body.size * (0.20 * inward + 0.55 * inward**2)
     if abs(x - body.neck[0]) > abs(joint[0] - body.neck[0]):
         expected = tip[1]
-    columns = np.clip(np.arange(int(x) - 4, int(x) + 5), 0, len(body.skyline) - 1)
-    seen = body.skyline[columns]
-    if np.isnan(seen).all():
+    columns = np.clip(np.arange(int(x) - 4, int(x) + 5), 0, len(body.top_edge) - 1)
+    visible = body.top_edge[columns]
+    if np.isnan(visible).all():
         return float(expected)
-    found = float(np.nanmedian(seen))
-    # A puffed sleeve raises what is expected, an upright collar what is seen.
-    return found if -0.085 < (found - expected) / body.size < 0.25 else float(expected)
+    measured = float(np.nanmedian(visible))
+    # A puffed sleeve raises the expected row, an upright collar the measured one.
+    return measured if -0.085 < (measured - expected) / body.size < 0.25 else float(expected)
 
 
-def _hem(own: float, line: float, cloth: np.ndarray, dress: np.ndarray, body: Body) -> dict[str, float]:
-    """Return the hem's row in the middle and at the sides: the garment's own length, or the old hem.
+def _hem(own: float, neck_row: float, cloth: Flags, dress: Flags, body: Body) -> dict[str, float]:
+    """Return the hem's row in the middle and at the sides: from the garment's own length, or the old hem's.
 
-    A hem near the old one takes its place, and a garment that is a little shorter is lengthened, so that
-    nothing of the old one peeps out and trousers keep their waistband. A dress goes on below as a skirt.
+    A hem near the old one is moved to it, and a garment that is a little shorter is lengthened, so that
+    nothing of the old one is visible and trousers keep their waistband. A dress stays on below as a skirt.
+
+    Args:
+        own: the row of the hem by the garment's own length.
+        neck_row: the row of the neck points.
+        cloth: where the old garment is, bool (1024, 768).
+        dress: where that is a dress, bool (1024, 768).
+        body: the body's measures.
     """
     level = {"r": own, "centre": own, "l": own}
     old = _lowest(cloth, body, -0.15, 0.15)
     if old is None:
         return level
-    trunk = old - line
-    y, x = (
-        int(np.clip(old - 0.1 * body.size, 0, dress.shape[0] - 1)),
-        int(np.clip(body.hips[0], 0, dress.shape[1] - 1)),
-    )
-    skirted = dress[y, x]
-    if abs(own - old) < _TUCK * trunk or (own < old and trunk < _STRETCH * (own - line) and not skirted):
+    trunk = old - neck_row
+    row = int(np.clip(old - 0.1 * body.size, 0, dress.shape[0] - 1))
+    column = int(np.clip(body.hips[0], 0, dress.shape[1] - 1))
+    lengthened = own < old and trunk < _MAX_LENGTHENING * (own - neck_row) and not dress[row, column]
+    if abs(own - old) < _HEM_SNAP * trunk or lengthened:
         at_sides = {"r": _lowest(cloth, body, -0.38, -0.22), "l": _lowest(cloth, body, 0.22, 0.38)}
-        room = 0.06 * body.size
+        tolerance = 0.06 * body.size
         level = {
-            side: float(np.clip(y, old - room, old + room)) if y is not None else old
+            side: float(np.clip(y, old - tolerance, old + tolerance)) if y is not None else old
             for side, y in at_sides.items()
         }
         return {side: y + 2 for side, y in {**level, "centre": old}.items()}
     return level
 
 
-def _lowest(cloth: np.ndarray, body: Body, first: float, last: float) -> float | None:
-    """Return the lowest row of the old garment aside of the trunk's middle, in units of Body.size."""
+def _lowest(cloth: Flags, body: Body, first: float, last: float) -> float | None:
+    """Return the old garment's lowest row, pixels; None where it is hardly visible.
+
+    first, last: columns to look at, from the trunk's middle, in units of Body.size.
+    """
     rows = []
     y = int(np.clip(body.hips[1] - 0.3 * body.size, 0, cloth.shape[0] - 1))
     middle = (_at(body.side_x["r"], y) + _at(body.side_x["l"], y)) / 2
@@ -263,141 +272,177 @@ def _lowest(cloth: np.ndarray, body: Body, first: float, last: float) -> float |
     return float(np.median(rows)) if len(rows) >= 4 else None
 
 
-def _at(edge: np.ndarray, y: float) -> float:
+def _at(edge: Floats, y: float) -> float:
     return float(np.interp(y, np.arange(len(edge)) + 0.5, edge))
 
 
 def stub(body: Body, side: str) -> Arm:
-    """Return an arm that hangs straight down, for one whose elbow is not seen."""
+    """Return an upper arm that hangs straight down, for an arm whose elbow is missing."""
     n = 14
-    at = np.linspace(0, 1, n)
-    centre = body.shoulder[side] + np.column_stack([np.zeros(n), at * 0.95 * body.size])
+    position = np.linspace(0, 1, n)
+    centre = body.shoulder[side] + np.column_stack([np.zeros(n), position * 0.95 * body.size])
     normal = np.tile([-1.0 if side == "r" else 1.0, 0.0], (n, 1))
-    skin = body.size * np.interp(at, (0, 0.25, 1), (0.155, 0.15, 0.115))
-    return Arm(centre, normal, at, skin, skin, skin, skin, skin, True)
+    skin = body.size * np.interp(position, (0, 0.25, 1), (0.155, 0.15, 0.115))
+    return Arm(centre, normal, position, skin, skin, skin, skin, skin, True)
 
 
 def _straightened(arm: Arm) -> Arm:
-    """Return an arm whose forearm is not seen, continued straight on: there a long sleeve would go."""
-    n = len(arm.at)
+    """Return an arm with a hidden forearm, continued straight on for the length of a long sleeve."""
+    n = len(arm.position)
     step = (arm.centre[-1] - arm.centre[0]) / n
 
-    def longer(values: np.ndarray) -> np.ndarray:
+    def extended(values: Floats) -> Floats:
         return np.concatenate([values, np.repeat(values[-1:], n, 0)])
 
-    more = np.arange(1, n + 1)
+    beyond = np.arange(1, n + 1)
     return Arm(
-        np.vstack([arm.centre, arm.centre[-1] + step * more[:, None]]),
-        longer(arm.normal),
-        np.concatenate([arm.at, 1 + more / n]),
-        longer(arm.outer),
-        longer(arm.inner),
-        longer(arm.skin),
-        longer(arm.bare_outer),
-        longer(arm.bare_inner),
+        np.vstack([arm.centre, arm.centre[-1] + step * beyond[:, None]]),
+        extended(arm.normal),
+        np.concatenate([arm.position, 1 + beyond / n]),
+        extended(arm.outer),
+        extended(arm.inner),
+        extended(arm.skin),
+        extended(arm.bare_outer),
+        extended(arm.bare_inner),
         arm.hidden,
     )
 
 
-def _sleeve(
-    sleeve: Sleeve,
-    pattern: Pattern,
-    side: str,
-    arm: Arm,
-    shoulder: np.ndarray,
-    tip: np.ndarray,
-    pit: np.ndarray,
-    body_size: float,
-    scale: float,
-    old: float,
-) -> tuple[list[Segment], float]:
-    mark = pattern.mark
-    if arm.hidden and pattern.sleeve == "long":
-        arm = _straightened(arm)
-    along = arm.along
-    upper = along[np.searchsorted(arm.at, 1.0) if arm.at[-1] > 1 else -1]
-    size = upper / 0.95  # shorter than the body's size where the arm points towards the camera
-    reach = float(np.linalg.norm(shoulder - arm.centre[0]))
-    length = scale * float(np.linalg.norm(mark[f"{side}_cuff_outer"] - mark[f"{side}_shoulder"]))
-    if pattern.sleeve == "long":
-        end = float(along[-1])
-    else:
-        end = float(np.clip(length - reach, 0.18 * size, along[-1]))
-        # A sleeve about as long as the old one takes its place.
-        if end < old < end + 0.3 * size:
-            end = old + 3
-        if _bend(arm) > _SHARP and upper < end < 1.3 * upper:
-            end = upper  # no cloth is short enough to be turned so sharply just before its end
-    # Where the inner side begins: abreast of the armpit.
-    tangent = (arm.centre[min(4, len(arm.centre) - 1)] - arm.centre[0]) / max(along[4], 1e-6)
-    inner_begin = float(np.clip((pit - arm.centre[0]) @ tangent, 0.05 * upper, 0.6 * upper))
-    inner_end = max(end, inner_begin + 0.07 * size)
+class _SleeveFitter:
+    """Matches the points of one sleeve with an arm.
 
-    first = 0.12 * body_size
-    edge_out = _upto(
-        arm.centre + arm.normal * np.maximum(arm.outer, 0.9 * arm.skin)[:, None] + 0, along, first, end
-    )
-    edge_out = np.vstack([shoulder, tip, edge_out])
-    edge_in = _upto(arm.centre - arm.normal * arm.inner[:, None], along, inner_begin, inner_end)
-    edge_in = np.vstack([pit, edge_in])
-    outers = np.vstack([mark[f"{side}_shoulder"], sleeve.outer])
-    inners = np.vstack([mark[f"{side}_armpit"], sleeve.inner])
-    at = np.concatenate([[0.0], sleeve.at])
-    elbow = upper / max(end, 1e-6)
-    places = [0.0, 0.0, 0.0]
-    garment = [outers[0], inners[0], (outers[0] + inners[0]) / 2]
-    there = [shoulder, pit, (shoulder + pit) / 2]
-    share_out, share_in = _shares(outers), _shares(inners)
-    inner_cuff, last = inners[-1], inners[0]
-    for i in range(1, len(outers)):
-        outer, inner = outers[i], inners[i]
-        a, b = _point(edge_out, share_out[i]), _point(edge_in, share_in[i])
-        # A sleeve wider than the arm hangs away from it on the inner side.
-        across = a - b
-        length = max(float(np.linalg.norm(across)), 1e-6)
-        wide = float(np.clip(scale * np.linalg.norm(outer - inner), length + 3, 1.6 * length))
-        a = a + across / length * 2
-        b = a - across / length * (wide if i > 1 else length)
-        garment.append(outer)
-        there.append(a)
-        places.append(at[i])
-        # A short sleeve's inner seam is a few pixels long: points closer than that only make ripples.
-        if i == len(outers) - 1 or min(np.linalg.norm(inner - last), np.linalg.norm(inner - inner_cuff)) > 25:
-            garment += [inner, (outer + inner) / 2]
-            there += [b, (a + b) / 2]
-            places += [at[i], at[i]]
-            last = inner
-    cuff = float(np.interp(end, along, arm.at))
-    if arm.hidden:
-        cuff = min(cuff, 1.0)
-    where, garment_points, body_points = np.array(places), np.array(garment), np.array(there)
+    Args:
+        pattern: the garment's parts.
+        sleeve: one of its sleeves.
+        side: the sleeve's side.
+        body: the body's measures.
+        arm: the arm that it is put on.
+        shoulder, armpit: the ends of the seam on the body, float64 (2,).
+        scale: canvas pixels per pixel of the garment's picture.
+    """
 
-    def segment(keep: np.ndarray, first: float | None, last: float | None) -> Segment:
-        return Segment(Match(garment_points[keep], body_points[keep]), first, last)
+    def __init__(
+        self,
+        pattern: Pattern,
+        sleeve: Sleeve,
+        side: str,
+        body: Body,
+        arm: Arm,
+        shoulder: Points,
+        armpit: Points,
+        scale: float,
+    ) -> None:
+        self.long = pattern.sleeve == "long"
+        self.arm = _straightened(arm) if arm.hidden and self.long else arm
+        self.shoulder, self.armpit, self.tip = shoulder, armpit, body.tip[side]
+        self.scale, self.body_size = scale, body.size
+        landmarks = pattern.landmarks
+        seam_top, cuff = landmarks[f"{side}_shoulder"], landmarks[f"{side}_cuff_outer"]
+        self.length = scale * float(np.linalg.norm(cuff - seam_top))
+        # The outline in the garment's picture, from the seam to the cuff.
+        self.outers = np.vstack([seam_top, sleeve.outer])
+        self.inners = np.vstack([landmarks[f"{side}_armpit"], sleeve.inner])
+        self.positions = np.concatenate([[0.0], sleeve.position])
+        self.along = self.arm.along
+        elbow = np.searchsorted(self.arm.position, 1.0) if self.arm.position[-1] > 1 else -1
+        self.upper = self.along[elbow]
+        # Smaller than the body's size where the arm points towards the camera.
+        self.size = self.upper / 0.95
 
-    if arm.hidden:
-        return [segment(where >= 0, 0.0, 1.0)], cuff
-    if cuff > 1.1 and _bend(arm) > _SHARP:
-        # One smooth map cannot turn so sharply: upper arm and forearm are bent each by its own.
-        near = 0.06
-        return [segment(where <= elbow - near, 0.0, 1.0), segment(where >= elbow + near, 1.0, 2.0)], cuff
-    return [segment(where >= 0, None, None)], cuff
+    def fit(self, old_end: float) -> tuple[list[Segment], float]:
+        """Return the sleeve's segments, from back to front, and the position of its cuff on the arm.
+
+        old_end: length along the arm that the old garment covers, pixels.
+        """
+        arm = self.arm
+        end = self._end(old_end)
+        places, garment, on_body = self._matched_points(*self._edges(end))
+        cuff = float(np.interp(end, self.along, arm.position))
+        if arm.hidden:
+            cuff = min(cuff, 1.0)
+
+        def segment(chosen: Flags, first: float | None, last: float | None) -> Segment:
+            return Segment(Match(garment[chosen], on_body[chosen]), first, last)
+
+        if arm.hidden:
+            return [segment(places >= 0, 0.0, 1.0)], cuff
+        if cuff > 1.1 and _elbow_angle(arm) > _SHARP_ELBOW:
+            # One smooth map cannot turn so sharply: upper arm and forearm get a spline each.
+            elbow = self.upper / max(end, 1e-6)
+            upper = segment(places <= elbow - _ELBOW_GAP, 0.0, 1.0)
+            return [upper, segment(places >= elbow + _ELBOW_GAP, 1.0, 2.0)], cuff
+        return [segment(places >= 0, None, None)], cuff
+
+    def _end(self, old_end: float) -> float:
+        """Return the length along the arm where the sleeve ends, pixels."""
+        if self.long:
+            return float(self.along[-1])
+        reach = float(np.linalg.norm(self.shoulder - self.arm.centre[0]))
+        end = float(np.clip(self.length - reach, 0.18 * self.size, self.along[-1]))
+        # A sleeve about as long as the old one ends where the old one does.
+        if end < old_end < end + 0.3 * self.size:
+            end = old_end + 3
+        if _elbow_angle(self.arm) > _SHARP_ELBOW and self.upper < end < 1.3 * self.upper:
+            end = float(self.upper)  # the short rest beyond such a sharp elbow would fold
+        return end
+
+    def _edges(self, end: float) -> tuple[Points, Points]:
+        """Return the sleeve's outer and inner edge on the body, from the seam to its end, float64 (n, 2)."""
+        arm, along = self.arm, self.along
+        # The inner side begins at the height of the armpit.
+        tangent = (arm.centre[min(4, len(arm.centre) - 1)] - arm.centre[0]) / max(along[4], 1e-6)
+        armpit_at = (self.armpit - arm.centre[0]) @ tangent
+        inner_begin = float(np.clip(armpit_at, 0.05 * self.upper, 0.6 * self.upper))
+        inner_end = max(end, inner_begin + 0.07 * self.size)
+        outer_edge = arm.centre + arm.normal * np.maximum(arm.outer, 0.9 * arm.skin)[:, None]
+        outer = _between(outer_edge, along, 0.12 * self.body_size, end)
+        inner = _between(arm.centre - arm.normal * arm.inner[:, None], along, inner_begin, inner_end)
+        return np.vstack([self.shoulder, self.tip, outer]), np.vstack([self.armpit, inner])
+
+    def _matched_points(self, edge_out: Points, edge_in: Points) -> tuple[Floats, Points, Points]:
+        """Return positions along the sleeve (n,) and the matched points in garment and on the body (n, 2)."""
+        outers, inners = self.outers, self.inners
+        places = [0.0, 0.0, 0.0]
+        garment = [outers[0], inners[0], (outers[0] + inners[0]) / 2]
+        on_body = [self.shoulder, self.armpit, (self.shoulder + self.armpit) / 2]
+        share_out, share_in = _shares(outers), _shares(inners)
+        inner_cuff, last = inners[-1], inners[0]
+        for i in range(1, len(outers)):
+            outer, inner = outers[i], inners[i]
+            a, b = _point(edge_out, share_out[i]), _point(edge_in, share_in[i])
+            # A sleeve wider than the arm hangs away from it on the inner side.
+            across = a - b
+            length = max(float(np.linalg.norm(across)), 1e-6)
+            wide = float(np.clip(self.scale * np.linalg.norm(outer - inner), length + 3, 1.6 * length))
+            a = a + across / length * 2
+            b = a - across / length * (wide if i > 1 else length)
+            garment.append(outer)
+            on_body.append(a)
+            places.append(self.positions[i])
+            # A short sleeve's inner seam may be only a few pixels long.
+            nearest = min(np.linalg.norm(inner - last), np.linalg.norm(inner - inner_cuff))
+            if i == len(outers) - 1 or nearest > _MIN_INNER_DISTANCE:
+                garment += [inner, (outer + inner) / 2]
+                on_body += [b, (a + b) / 2]
+                places += [self.positions[i], self.positions[i]]
+                last = inner
+        return np.array(places), np.array(garment), np.array(on_body)
 
 
-def _bend(arm: Arm) -> float:
-    """Return by how many degrees the elbow is bent; 0 is a straight arm."""
-    corner = int(np.searchsorted(arm.at, 1.0))
-    if corner + 3 >= len(arm.at):
+def _elbow_angle(arm: Arm) -> float:
+    """Return the angle between upper arm and forearm, degrees; 0 for a straight arm."""
+    corner = int(np.searchsorted(arm.position, 1.0))
+    if corner + 3 >= len(arm.position):
         return 0.0
     before, after = arm.centre[corner - 3] - arm.centre[0], arm.centre[-1] - arm.centre[corner + 3]
     cosine = before @ after / max(float(np.linalg.norm(before) * np.linalg.norm(after)), 1e-6)
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def _old_cuff(arm: Arm, cloth: np.ndarray) -> tuple[float, float]:
-    """Return how far along the arm the old garment covers it, pixels: without a gap, and at the farthest.
+def _old_cuff(arm: Arm, cloth: Flags) -> tuple[float, float]:
+    """Return the length along the arm that the old garment covers, pixels: to the first gap, and to the end.
 
-    A hand before the arm makes a gap.
+    A hand in front of the arm causes a gap.
     """
     middle = arm.centre + arm.normal * ((arm.outer - arm.inner) / 2)[:, None]
     across = arm.normal * (0.25 * (arm.outer + arm.inner))[:, None]
@@ -406,26 +451,26 @@ def _old_cuff(arm: Arm, cloth: np.ndarray) -> tuple[float, float]:
     covered = cloth[probes[..., 1], probes[..., 0]].any(1)
     bare = np.nonzero(~covered[2:])[0]
     along = arm.along
-    worn = np.nonzero(covered)[0]
+    covered_points = np.nonzero(covered)[0]
     return (
         float(along[bare[0] + 2] if len(bare) else along[-1]),
-        float(along[worn[-1]] if len(worn) else 0.0),
+        float(along[covered_points[-1]] if len(covered_points) else 0.0),
     )
 
 
-def _upto(edge: np.ndarray, along: np.ndarray, first: float, last: float) -> np.ndarray:
+def _between(edge: Points, along: Floats, first: float, last: float) -> Points:
     """Return the points of an edge between two lengths along the arm, ends included."""
     where = np.concatenate([[first], along[(along > first + 1) & (along < last - 1)], [last]])
     return np.column_stack([np.interp(where, along, edge[:, i]) for i in (0, 1)])
 
 
-def _shares(line: np.ndarray) -> np.ndarray:
-    """Return how far along a polyline each of its points is, 0..1."""
+def _shares(line: Points) -> Floats:
+    """Return the position of each point along a polyline, 0..1."""
     steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
     return np.asarray(np.concatenate([[0.0], np.cumsum(steps)]) / max(float(steps.sum()), 1e-6))
 
 
-def _point(line: np.ndarray, share: float) -> np.ndarray:
-    """Return the point a share of the way along a polyline."""
+def _point(line: Points, share: float) -> Points:
+    """Return the point at a position along a polyline, 0..1."""
     shares = _shares(line)
     return np.array([np.interp(share, shares, line[:, i]) for i in (0, 1)])

@@ -1,33 +1,34 @@
-"""Says what of the old garment stays on: a long dress or coat below the new hem, a hood over the head."""
+"""Finds the parts of the old garment that stay on: a long dress or coat below the new hem, a hood."""
 
 import cv2
 import numpy as np
 
 from worker.geometric.body import CLOTHES, SIDES, Body
-from worker.geometric.fit import near
+from worker.geometric.fit import within
 from worker.geometric.place import Placement
+from worker.images.arrays import Flags, Labels
 from worker.images.maps import Part
 
-# What goes less far below the hem is taken off with the rest, in units of Body.size: a dress or a coat, and
-# a shirt over trousers or a skirt that can be continued upwards.
-_LEAST, _LEAST_OVER = 0.2, 0.45
-_FLARE = 0.6  # how far it may widen on either side for each pixel further down
-_HEAD = 0.42  # what lies this far above the shoulders' middle is on the head and no collar
-_COLLAR = 0.1  # down to here a hood is kept where there is one
-_SPECK = 0.2  # less than a square of this side is none
+# A part of the old garment that extends less far below the new hem is removed with the rest. In units of
+# Body.size: for a dress or a coat, and for a shirt over trousers or a skirt, which can be extended upwards.
+_MIN_LENGTH, _MIN_LENGTH_OVER_TROUSERS = 0.2, 0.45
+_FLARE = 0.6  # how much it may widen on either side per pixel further down
+_HEAD = 0.42  # clothes this far above the shoulders' middle are on the head and not a collar
+_COLLAR = 0.1  # a hood is kept down to this distance above the shoulders' middle
+_MIN_HOOD = 0.2  # side of a square: a smaller area is not a hood
 
 
-def tail(parse: np.ndarray, body: Body, placement: Placement) -> np.ndarray:
-    """Return where the old garment stays as it is, like a skirt: bool (1024, 768).
+def tail(parse: Labels, body: Body, placement: Placement) -> Flags:
+    """Return where the old garment stays on below the new hem, like a skirt: bool (1024, 768).
 
     Args:
         parse: CIHP labels, uint8 (1024, 768).
         body: the body's measures.
-        placement: where the new garment goes.
+        placement: where the new garment is placed.
 
-    An upper garment replaces a dress or a coat down to its own hem; nobody knows what was under the rest,
-    and a shirt over a skirt is how it is worn. Sleeves that hang so low are no tail. Labels
-    may call a coat a shirt: what goes very far down is one whatever its name.
+    An upper garment replaces a dress or a coat down to its own hem: what was under the rest is unknown, and
+    a shirt over a skirt is commonly worn. Sleeves that hang below the hem do not count. Labels may call a
+    coat a shirt: a garment that extends very far down is treated as a coat.
     """
     rows = np.arange(parse.shape[0])[:, None] + 0.5
     below = rows > placement.hem[None, :] + 1
@@ -36,22 +37,22 @@ def tail(parse: np.ndarray, body: Body, placement: Placement) -> np.ndarray:
         arm = body.arms[side]
         if arm is not None:
             band = arm.band((parse.shape[0], parse.shape[1]), skin=False, first=0.3)
-            long &= ~near(band / 255, 0.04 * body.size)
-            # A cuff goes on beyond the wrist.
+            long &= ~within(band / 255, 0.04 * body.size)
+            # A cuff extends beyond the wrist.
             root = arm.band((parse.shape[0], parse.shape[1]), skin=True, first=1.7)
-            long &= ~near(root / 255, 0.1 * body.size)
+            long &= ~within(root / 255, 0.1 * body.size)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(long.astype(np.uint8))
-    covered = np.isin(parse, (Part.PANTS, Part.SKIRT)).sum() > (0.2 * body.size) ** 2
-    named = np.bincount(pieces[np.isin(parse, (Part.DRESS, Part.COAT))], minlength=len(stats))
-    is_long = 2 * named > stats[:, cv2.CC_STAT_AREA]
-    least = np.where(is_long | (not covered), _LEAST, _LEAST_OVER) * body.size
-    tall = stats[:, cv2.CC_STAT_HEIGHT] > least
+    over_trousers = np.isin(parse, (Part.PANTS, Part.SKIRT)).sum() > (0.2 * body.size) ** 2
+    long_pixels = np.bincount(pieces[np.isin(parse, (Part.DRESS, Part.COAT))], minlength=len(stats))
+    is_long = 2 * long_pixels > stats[:, cv2.CC_STAT_AREA]
+    min_length = np.where(is_long | (not over_trousers), _MIN_LENGTH, _MIN_LENGTH_OVER_TROUSERS) * body.size
+    tall = stats[:, cv2.CC_STAT_HEIGHT] > min_length
     tall[0] = False
     return np.asarray(tall[pieces])
 
 
-def _flared(body: Body, placement: Placement) -> np.ndarray:
-    """Return where a skirt may be that comes out from under the hem, no wider than the hem there, bool."""
+def _flared(body: Body, placement: Placement) -> Flags:
+    """Return where a skirt may be that starts at the hem, as wide as the hem there, bool (1024, 768)."""
     height = len(body.side_x["r"])
     rows = np.arange(height)[:, None] + 0.5
     columns = np.arange(len(placement.hem))[None, :] + 0.5
@@ -60,10 +61,11 @@ def _flared(body: Body, placement: Placement) -> np.ndarray:
     return np.asarray((columns > body.side_x["r"][at] - wider) & (columns < body.side_x["l"][at] + wider))
 
 
-def hood(parse: np.ndarray, body: Body) -> np.ndarray:
-    """Return where the old garment is worn on the head, bool (1024, 768): what it hides nobody knows."""
+def hood(parse: Labels, body: Body) -> Flags:
+    """Return where the old garment is worn on the head, bool (1024, 768): what it hides is unknown."""
     rows = np.arange(parse.shape[0])[:, None]
     cloth = np.isin(parse, CLOTHES)
-    if np.count_nonzero(cloth & (rows < body.neck[1] - _HEAD * body.size)) < (_SPECK * body.size) ** 2:
+    on_head = cloth & (rows < body.neck[1] - _HEAD * body.size)
+    if np.count_nonzero(on_head) < (_MIN_HOOD * body.size) ** 2:
         return np.zeros_like(cloth)
     return np.asarray(cloth & (rows < body.neck[1] - _COLLAR * body.size))

@@ -1,8 +1,8 @@
-"""Judges a drawn try-on: what was measured about it, a score from 0 to 1, and warnings in words."""
+"""Rates a finished try-on: measured values, a score from 0 to 1, and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -11,19 +11,20 @@ from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.cloth.landmarks import GarmentLandmarks
-from worker.geometric.paint import farthest
+from worker.geometric.paint import max_difference
 from worker.geometric.warp import FOLDED, TORN
+from worker.images.arrays import Canvas, Flags, Floats, Image, Mask
 from worker.images.maps import Body25 as J
 from worker.images.maps import Pose
 
-_SAMPLES = 400  # pixels of each picture that are matched: their assignment takes some 10 ms
-_SEEN = 3  # a pixel that differs by less than this in every channel counts as unchanged
-_LIKELIER = 6.0  # how much likelier a colour must be on the old garment than beside it to count as left over
-_WARN = 0.5  # checks that score less are put into words
+_SAMPLES = 400  # pixels of each picture that are matched; the assignment takes about 10 ms
+_CHANGED = 3  # grey levels: a pixel that differs by less in every channel counts as unchanged
+_LIKELIHOOD_RATIO = 6.0  # of a colour on the old garment and beside it, from which it counts as left over
+_WARNING_SCORE = 0.5  # checks with a lower score give a warning
 
 _FINGERS = (4, 5, 8, 9, 12, 13, 16, 17, 20)  # knuckles and tips in OpenPose's order; a cuff may hide the rest
-_FEWEST_FINGERS = 5
-_SEEN_ON_HANDS = 16  # a finger that differs by less than this in its strongest channel is the one of before
+_MIN_FINGERS = 5  # visible finger joints for a hand to be checked
+_HAND_CHANGED = 16  # grey levels: a finger that differs by less in every channel is unchanged
 
 _BODY = (J.R_SHOULDER, J.L_SHOULDER, J.R_ELBOW, J.L_ELBOW, J.R_HIP, J.L_HIP)
 _CORE = ("r_neck", "l_neck", "r_shoulder", "l_shoulder", "r_armpit", "l_armpit", "r_hem", "l_hem")
@@ -31,11 +32,11 @@ _CORE = ("r_neck", "l_neck", "r_shoulder", "l_shoulder", "r_armpit", "l_armpit",
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was measured.
+    """One measured value.
 
     Attributes:
-        value: what was measured, in the unit that the check's function says.
-        score: how good that is, 0..1.
+        value: the value, in the unit of the check's function.
+        score: its quality, 0..1.
     """
 
     value: float
@@ -44,11 +45,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be thought of a picture.
+    """The rating of a picture.
 
     Attributes:
         checks: name -> Check.
-        warnings: what may look wrong, in words.
+        warnings: what may look wrong, as sentences.
     """
 
     checks: Mapping[str, Check]
@@ -56,7 +57,7 @@ class Verdict:
 
     @property
     def score(self) -> float:
-        """The lowest score of all checks: a picture is as good as what is worst in it."""
+        """The lowest score of all checks."""
         return min(check.score for check in self.checks.values())
 
     def record(self) -> dict[str, Any]:
@@ -68,163 +69,183 @@ class Verdict:
         return {"warnings": self.warnings, "checks": checks, "score": round(self.score, 3)}
 
 
-# name -> the value that is perfect, the value that is worth nothing, and what to say about a bad one. What is
-# folded or stretched so far that it is worth nothing is refused.
-_SCALES: dict[str, tuple[float, float, str]] = {
-    "changed": (0.6, 0.05, "Little of the picture changed where the garment is ({:.0%})."),
-    "colour": (5.0, 25.0, "The garment's colours on the body differ from its photograph (ΔE2000 {:.0f})."),
-    "outside": (0.0, 1.0, "{:.0f} pixels outside the region changed."),
-    "left": (0.01, 0.10, "Some of the old garment may still be seen ({:.0%} of it)."),
-    "guessed": (0.15, 0.8, "Much of the background had to be guessed where the old garment was wider."),
-    "hands": (0.1, 0.6, "A hand may have been painted over."),
-    "folded": (0.005, FOLDED, "The garment is creased where it was bent too sharply ({:.1%} of a part)."),
-    "stretched": (0.01, TORN, "The garment is stretched far beyond its own shape ({:.0%} of a part)."),
-    "landmarks": (0.6, 0.1, "The garment's shape was hard to read; collar, sleeves or hem may sit wrongly."),
-    "pose": (0.7, 0.1, "Some joints of the person were hardly seen; the garment may sit wrongly."),
+class _Scale(NamedTuple):
+    """The values with the scores 1 and 0, and the warning for a low score; `{}` stands for the value."""
+
+    best: float
+    worst: float
+    warning: str
+
+
+# Pictures with the worst value of `folded` or `stretched` are refused before they are rated.
+_SCALES: dict[str, _Scale] = {
+    "changed": _Scale(0.6, 0.05, "Little of the picture changed where the garment is ({:.0%})."),
+    "colour": _Scale(
+        5.0, 25.0, "The garment's colours on the body differ from its photograph (ΔE2000 {:.0f})."
+    ),
+    "outside": _Scale(0.0, 1.0, "{:.0f} pixels outside the region changed."),
+    "left": _Scale(0.01, 0.10, "Some of the old garment may still be visible ({:.0%} of it)."),
+    "guessed": _Scale(
+        0.15,
+        0.8,
+        "Much of the background behind the old garment is guessed, because the new one is narrower.",
+    ),
+    "hands": _Scale(0.1, 0.6, "A hand may be covered by mistake."),
+    "folded": _Scale(
+        0.005, FOLDED, "The garment is creased where the warp turns too sharply ({:.1%} of a part)."
+    ),
+    "stretched": _Scale(0.01, TORN, "The garment is stretched far beyond its own shape ({:.0%} of a part)."),
+    "landmarks": _Scale(
+        0.6,
+        0.1,
+        "The garment's landmarks have a low confidence; collar, sleeves or hem may be misplaced.",
+    ),
+    "pose": _Scale(
+        0.7, 0.1, "Some joints of the person have a low confidence; the garment may be misplaced."
+    ),
 }
 
 
 def judge(values: Mapping[str, float], warnings: list[str]) -> Verdict:
-    """Return the verdict on measured values, by name as in this module's functions.
+    """Return the verdict on measured values, with the names of this module's functions.
 
     Args:
         values: `changed` of `changed_share`, `colour` of `colour_distance`, `outside` of `changed_outside`,
             `left` of `left_over`, `guessed` of `guessed_share`, `hands` of `hands_covered`, `folded` and
             `stretched` the worst part's share of `warp.folded_share` and `warp.stretched_share`, `landmarks`
             and `pose` of the confidences.
-        warnings: what is known to be wrong already.
+        warnings: warnings that are known already.
     """
-    checks, said = {}, list(warnings)
+    checks, all_warnings = {}, list(warnings)
     for name, value in values.items():
-        best, worst, words = _SCALES[name]
-        checks[name] = Check(value, float(np.clip((value - worst) / (best - worst), 0, 1)))
-        if checks[name].score < _WARN:
-            said.append(words.format(value))
-    return Verdict(checks, said)
+        scale = _SCALES[name]
+        score = np.clip((value - scale.worst) / (scale.best - scale.worst), 0, 1)
+        checks[name] = Check(value, float(score))
+        if checks[name].score < _WARNING_SCORE:
+            all_warnings.append(scale.warning.format(value))
+    return Verdict(checks, all_warnings)
 
 
-def changed_share(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
+def changed_share(before: Canvas, after: Canvas, region: Mask) -> float:
     """Return the share of the region's core, where its alpha is at least 128, that looks different.
 
-    before, after: RGB uint8 (h, w, 3); region: uint8 (h, w). 0 where there is no region.
+    before, after: RGB uint8 (h, w, 3); region: uint8 (h, w). 0 for an empty region.
     """
     core = region >= 128
     if not core.any():
         return 0.0
-    return float(np.mean(farthest(before, after)[core] >= _SEEN))
+    return float(np.mean(max_difference(before, after)[core] >= _CHANGED))
 
 
-def changed_outside(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> int:
+def changed_outside(before: Canvas, after: Canvas, region: Mask) -> int:
     """Return how many pixels differ at all where the region's alpha is 0; arrays as in `changed_share`."""
-    return int(np.count_nonzero(farthest(before, after)[region == 0]))
+    return int(np.count_nonzero(max_difference(before, after)[region == 0]))
 
 
-def colour_distance(
-    garment: np.ndarray, mask: np.ndarray, worn: np.ndarray, visible: np.ndarray, exposure: float = 1.0
-) -> float:
-    """Return how far a garment's colours on the body are from those of its picture, median ΔE2000.
+def colour_distance(garment: Image, mask: Mask, worn: Image, visible: Flags, exposure: float = 1.0) -> float:
+    """Return the distance of a garment's colours on the body and in its own picture, median ΔE2000.
 
-    The two sets of colours are matched one to one at the least total distance in CIELAB, which is the
-    earth mover's distance (Rubner et al., "The Earth Mover's Distance as a Metric for Image Retrieval",
-    IJCV 40(2), 2000) of evenly drawn samples; between matched colours CIEDE2000 is taken (Sharma et al.,
-    Color Research and Application 30(1), 2005).
+    The two sets of colours are matched one to one at the least total distance in CIELAB: the earth mover's
+    distance (Rubner et al., "The Earth Mover's Distance as a Metric for Image Retrieval", IJCV 40(2), 2000)
+    of evenly spaced samples. The distance of matched colours is CIEDE2000 (Sharma et al., Color Research
+    and Application 30(1), 2005).
 
     Args:
         garment: the garment's picture, RGB uint8 (h, w, 3).
         mask: uint8 (h, w), 128 and more is garment.
         worn: the picture with the garment on the body, RGB uint8 (h', w', 3).
-        visible: bool (h', w'), where the garment is seen there.
-        exposure: by how much the garment was darkened on purpose; the comparison takes that back.
+        visible: bool (h', w'), where the garment is visible there.
+        exposure: the factor by which the garment was darkened on purpose; it is reversed first.
 
-    100 where the garment is not seen at all.
+    100 where the garment is not visible at all.
     """
-    one, other = garment[mask >= 128], worn[visible]
-    if not len(one) or not len(other):
+    in_garment, on_body = garment[mask >= 128], worn[visible]
+    if not len(in_garment) or not len(on_body):
         return 100.0
-    count = min(_SAMPLES, len(one), len(other))
-    drawn = [_even(colours, count).astype(np.float64) for colours in (one, other)]
-    drawn[1] = np.clip(drawn[1] / exposure, 0, 255)
-    lab = [rgb2lab(colours[None] / 255)[0] for colours in drawn]
+    count = min(_SAMPLES, len(in_garment), len(on_body))
+    samples = [_evenly_spaced(colours, count).astype(np.float64) for colours in (in_garment, on_body)]
+    samples[1] = np.clip(samples[1] / exposure, 0, 255)
+    lab = [rgb2lab(colours[None] / 255)[0] for colours in samples]
     rows, columns = linear_sum_assignment(cdist(lab[0], lab[1], "sqeuclidean"))
-    return float(np.median(deltaE_ciede2000(lab[0][rows], lab[1][columns])))
+    differences = deltaE_ciede2000(lab[0][rows], lab[1][columns])  # type: ignore[no-untyped-call]
+    return float(np.median(differences))
 
 
-def left_over(
-    before: np.ndarray, region: np.ndarray, old: np.ndarray, beside: np.ndarray, reach: int
-) -> float:
-    """Return how much of the old garment may still be seen, as a share of its area.
+def left_over(before: Canvas, region: Mask, old: Flags, beside: Flags, reach: int) -> float:
+    """Return how much of the old garment may still be visible, as a share of its area.
 
-    Counted are pixels that kept the photograph's colours: those labelled as the old garment, and those
-    within `reach` pixels of it, where labels err, whose colour is far likelier on the old garment than on
-    what is labelled alike farther away.
+    Two kinds of unchanged pixels are counted: those labelled as the old garment, and those within `reach`
+    pixels of it, where labels are unreliable, whose colour is much more likely on the old garment than on
+    pixels of the `beside` labels farther away.
 
     Args:
         before: the photograph, RGB uint8 (h, w, 3).
-        region: uint8 (h, w), the alpha of what changed.
-        old: bool (h, w), what was to be replaced.
-        beside: bool (h, w), background and bare skin, where nothing of the old garment should be.
+        region: uint8 (h, w), the alpha of the change.
+        old: bool (h, w), the old garment.
+        beside: bool (h, w), background and bare skin, which are not part of the old garment.
         reach: pixels.
     """
     area = np.count_nonzero(old)
     if not area:
         return 0.0
-    kept = region < 128
+    unchanged = region < 128
     near = cv2.distanceTransform((~old).astype(np.uint8), cv2.DIST_L2, 3) <= reach
-    lab = cv2.cvtColor(before, cv2.COLOR_RGB2LAB)
+    lab = np.asarray(cv2.cvtColor(before, cv2.COLOR_RGB2LAB), np.uint8)
     elsewhere = beside & ~near
     stray = np.zeros_like(old)
     if elsewhere.any():
-        likelier = _likelihood(lab, old) > _LIKELIER * _likelihood(lab, elsewhere)
-        stray = near & beside & likelier & kept
+        likely = _likelihood(lab, old) > _LIKELIHOOD_RATIO * _likelihood(lab, elsewhere)
+        candidates = near & beside & likely & unchanged
         # Single pixels are noise.
-        stray = cv2.morphologyEx(stray.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-    return float(np.count_nonzero((old & kept) | stray) / area)
+        opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        stray = np.asarray(opened > 0)
+    return float(np.count_nonzero((old & unchanged) | stray) / area)
 
 
-def guessed_share(guessed: np.ndarray, garment: np.ndarray) -> float:
-    """Return how much background was painted where none was to be seen, as a share of the garment's area.
+def guessed_share(guessed: Flags, garment: Floats) -> float:
+    """Return the area of visible guessed background, as a share of the garment's area.
 
-    guessed: bool (h, w), what still shows of it; garment: float32 (h, w), the garment's alpha.
+    guessed: bool (h, w), where it is visible; garment: float32 (h, w), the garment's alpha.
     """
     return float(guessed.sum() / max(float(garment.sum()), 1.0))
 
 
-def hands_covered(before: np.ndarray, after: np.ndarray, pose: Pose, lower: np.ndarray) -> float:
-    """Return the share of a hand's fingers and knuckles that no longer look alike, the worse hand's.
+def hands_covered(before: Canvas, after: Canvas, pose: Pose, lower: Flags) -> float:
+    """Return the share of a hand's fingers and knuckles that changed, for the worse hand.
 
     before, after: RGB uint8 (h, w, 3); lower: bool (h, w), trousers and skirt: a finger there is in a pocket.
-    0 where no hand is seen.
+    0 where no hand is visible.
     """
     height, width = before.shape[:2]
     worst = 0.0
     for hand in (pose.left_hand, pose.right_hand):
         x, y = hand[list(_FINGERS), :2].astype(int).T
-        seen = (hand[list(_FINGERS), 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        seen[seen] &= ~lower[y[seen], x[seen]]
-        if seen.sum() >= _FEWEST_FINGERS:
-            x, y = x[seen], y[seen]
-            other = cv2.blur(farthest(before, after).astype(np.float32), (5, 5))[y, x] > _SEEN_ON_HANDS
-            worst = max(worst, float(other.mean()))
+        visible = (hand[list(_FINGERS), 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        visible[visible] &= ~lower[y[visible], x[visible]]
+        if visible.sum() >= _MIN_FINGERS:
+            x, y = x[visible], y[visible]
+            difference = cv2.blur(max_difference(before, after).astype(np.float32), (5, 5))
+            worst = max(worst, float((difference[y, x] > _HAND_CHANGED).mean()))
     return worst
 
 
-def landmark_confidence(found: GarmentLandmarks) -> float:
+def landmark_confidence(landmarks: GarmentLandmarks) -> float:
     """Return the mean confidence of a garment's collar, shoulders, armpits and hem, 0..1."""
-    return float(np.mean([found.confidence[name] for name in _CORE]))
+    return float(np.mean([landmarks.confidence[name] for name in _CORE]))
 
 
 def pose_confidence(pose: Pose) -> float:
-    """Return the mean confidence of shoulders, elbows and hips, 0..1; a joint that is not seen counts 0."""
+    """Return the mean confidence of shoulders, elbows and hips, 0..1; a missing joint counts 0."""
     return float(np.mean(pose.body[list(_BODY), 2]))
 
 
-def _even(colours: np.ndarray, count: int) -> np.ndarray:
-    """Return that many of the colours (n, 3), evenly spaced in their order: no chance is needed."""
+def _evenly_spaced(colours: Image, count: int) -> Image:
+    """Return that many of the colours (n, 3), evenly spaced in their order: the choice is deterministic."""
     return np.asarray(colours[np.linspace(0, len(colours) - 1, count).astype(int)])
 
 
-def _likelihood(lab: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Return how likely each pixel's colour is in the area, by a smoothed histogram, float32 (h, w)."""
+def _likelihood(lab: Image, area: Flags) -> Floats:
+    """Return the likelihood of each pixel's colour in the area, from a smoothed histogram, float32 (h, w)."""
     bins = 24
     counts = cv2.calcHist([lab], [0, 1, 2], area.astype(np.uint8), [bins] * 3, [0, 256] * 3)
     for axis in range(3):

@@ -107,7 +107,7 @@ class Frame:
 
 
 def affine_matrix(scale_x: float, scale_y: float, left: float, top: float) -> Floats:
-    """Return `cv2.warpAffine`'s matrix, float64 (2, 3), of x -> scale_x * x + left, y alike.
+    """Return `cv2.warpAffine`'s matrix, float64 (2, 3), of x -> scale_x * x + left, y -> scale_y * y + top.
 
     OpenCV puts pixel centres at whole numbers; points here have them at whole numbers plus one half.
     """
