@@ -1,0 +1,163 @@
+"""`tryon garment`: build the garment network's data set, train the network, export and measure it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Train and measure the network that reads garment photographs.", no_args_is_help=True)
+err = Console(stderr=True)
+
+DATA = Path(".tryon/garment-training/data")
+RUN = Path(".tryon/garment-training/run")
+GARMENTS = Path("../shared/garments")
+PEOPLE = Path("../shared/ccp")
+SAMPLES = Path("../shared/samples")
+SHIPPED = Path(__file__).parents[2] / "worker/cloth/model/garment.safetensors"
+
+Data = Annotated[Path, typer.Option(help="The data set's folder.")]
+Garments = Annotated[Path, typer.Option(help="Folder of garment photographs with labels.")]
+Weights = Annotated[Path, typer.Option(help="The network's .safetensors.", dir_okay=False)]
+Everything = Annotated[
+    bool, typer.Option("--everything", help="Train on the validation photographs too, for the last run.")
+]
+
+
+@app.command()
+def dataset(
+    garments: Garments = GARMENTS,
+    people: Annotated[Path, typer.Option(help="Folder of Clothing Co-Parsing.")] = PEOPLE,
+    data: Data = DATA,
+    drawn: Annotated[int, typer.Option(min=0, help="Drawn garments to add.")] = 12000,
+    seed: Annotated[int, typer.Option(help="Of the drawn garments; another one draws others.")] = 1,
+    parts: Annotated[
+        str, typer.Option(help="Which to build: pieces, labelled, classed, worn, drawn, cutouts.")
+    ] = "pieces,labelled,classed,worn,drawn,cutouts",
+    everything: Everything = False,
+) -> None:
+    """Build the banks of examples: photographs, drawn garments and cut-outs. Training may run meanwhile."""
+    from worker.lab.garment_training.build import build
+
+    counts = build(
+        garments, people, data, drawn=drawn, seed=seed, parts=parts.split(","), everything=everything
+    )
+    print(json.dumps(counts))
+
+
+@app.command()
+def train(
+    data: Data = DATA,
+    run: Annotated[Path, typer.Option(help="The run's folder.")] = RUN,
+    hours: Annotated[float, typer.Option(help="Length of the whole run.")] = 3.0,
+    garments: Garments = GARMENTS,
+    size: Annotated[int, typer.Option(help="Sides of the network's input, pixels; a multiple of 32.")] = 160,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    start: Annotated[Path | None, typer.Option(help="averaged.pt of a run to go on from.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run where it stopped.")] = False,
+) -> None:
+    """Train the network; checkpoints and the curve are left in the run's folder."""
+    from worker.lab.garment_training.train import TrainSettings
+    from worker.lab.garment_training.train import train as run_training
+
+    settings = TrainSettings(size=size, rate=rate, threads=threads)
+    run_training(data, run, hours, garments, settings=settings, resume=resume, start=start)
+    err.print(f"Ship it with `tryon garment export {run}/averaged.pt {SHIPPED}`.")
+
+
+@app.command(name="pseudo-label")
+def pseudo_label(
+    garments: Garments = GARMENTS,
+    data: Data = DATA,
+    weights: Weights = SHIPPED,
+    everything: Everything = False,
+) -> None:
+    """Label what the network reads alike under turns and mirrors; add masks to the labelled photographs."""
+    from worker.cloth.garment_reader import GarmentReader
+    from worker.lab.garment_training.pseudo import add_masks, add_pseudo_labels
+
+    reader = GarmentReader.load(weights)
+    print(json.dumps({
+        "pseudo": add_pseudo_labels(garments, data / "pseudo", reader),
+        "labelled": add_masks(garments, data / "labelled", reader, everything=everything),
+    }))  # fmt: skip
+
+
+@app.command()
+def export(
+    averaged: Annotated[Path, typer.Argument(help="averaged.pt of a run.", exists=True, dir_okay=False)],
+    target: Annotated[Path, typer.Argument(help="The .safetensors to write, in half precision.")] = SHIPPED,
+) -> None:
+    """Write a run's averaged weights as safetensors in half precision."""
+    from worker.lab.garment_training.export import export as bring_over
+
+    print(bring_over(averaged, target))
+
+
+@app.command()
+def sheet(
+    data: Data = DATA,
+    target: Annotated[Path, typer.Argument(help="The PNG to write.")] = Path("garments.png"),
+    parts: Annotated[str, typer.Option(help="The banks to show.")] = "drawn,labelled,cutouts",
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Draw what the network is trained on: inputs with masks, landmarks and attributes."""
+    from PIL import Image
+
+    from worker.lab.garment_training.sheet import training_sheet
+
+    Image.fromarray(training_sheet(data, parts.split(","), seed)).save(target)
+
+
+@app.command()
+def evaluate(
+    labels: Annotated[Path, typer.Option(help="Label file.")] = GARMENTS / "labels.jsonl",
+    photos: Annotated[Path, typer.Option(help="Folder of its photographs.")] = GARMENTS / "photos",
+    split: Annotated[str, typer.Option(help="Rows of the label file to read.")] = "test",
+    weights: Weights = SHIPPED,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here.")] = None,
+) -> None:
+    """Print how well landmarks, sleeves and kinds of labelled photographs are read, as JSON."""
+    from PIL import Image
+
+    from worker.cloth.garment_reader import GarmentReader
+    from worker.lab.evaluation import garments as measuring
+
+    results = measuring.read_all(labels, photos, GarmentReader.load(weights).read_upper_body, split=split)
+    print(json.dumps(measuring.summary(results)))
+    if sheet:
+        Image.fromarray(measuring.contact_sheet(results)).save(sheet)
+
+
+@app.command(name="evaluate-masks")
+def evaluate_masks(
+    samples: Annotated[Path, typer.Option(help="Folder of VITON-HD.")] = SAMPLES / "viton_hd",
+    weights: Weights = SHIPPED,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here.")] = None,
+) -> None:
+    """Print mean and worst IoU of masks on 20 hard backgrounds, as JSON."""
+    from PIL import Image
+
+    from worker.cloth.garment_reader import GarmentReader
+    from worker.lab.evaluation import garments as measuring
+
+    reader = GarmentReader.load(weights)
+    print(json.dumps(measuring.mask_figures(samples, reader.read)))
+    if sheet:
+        Image.fromarray(measuring.mask_sheet(samples, reader.read)).save(sheet)
+
+
+@app.command(name="evaluate-kinds")
+def evaluate_kinds(garments: Garments = GARMENTS, weights: Weights = SHIPPED) -> None:
+    """Print how often each class kept aside is taken for no upper-body garment, as JSON."""
+    from worker.cloth.garment_reader import GarmentReader, is_upper_body
+    from worker.lab.evaluation import garments as measuring
+
+    reader = GarmentReader.load(weights)
+    print(json.dumps(measuring.kind_figures(garments, lambda photo: not is_upper_body(reader.read(photo)))))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,176 @@
+"""The network that reads a garment photograph: its mask, 14 landmarks, kind, sleeve and other attributes.
+
+A residual encoder with a feature pyramid as decoder (Lin et al., Feature Pyramid Networks for Object
+Detection, CVPR 2017). Landmarks are probability maps over the input's cells, as in Nibali et al., Numerical
+Coordinate Regression with Convolutional Neural Networks, 2018. Weights are trained by `tryon garment train`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from worker.cloth.landmarks import NAMES
+
+KINDS = ("top", "outerwear", "dress", "trousers", "skirt", "shoes", "other")
+SLEEVES = ("none", "strap", "cap", "short", "elbow", "long")
+NECKLINES = (
+    *("crew", "v", "scoop", "boat", "square", "high"),
+    *("collar", "halter", "off-shoulder", "strapless", "hood", "other"),
+)
+FRONTS = ("closed", "button", "open")
+VIEWS = ("front", "back")
+SUPPORTS = ("flat", "hanger", "mannequin", "worn", "folded")
+WHOLES = ("cut off", "whole")
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "kind": KINDS,
+    "sleeve": SLEEVES,
+    "neckline": NECKLINES,
+    "front": FRONTS,
+    "view": VIEWS,
+    "support": SUPPORTS,
+    "whole": WHOLES,
+}
+"""Each attribute that the network tells -> its values, in the order of the network's outputs."""
+
+HEATMAP_STRIDE = 4
+"""Input pixels per cell of a landmark's map."""
+
+MASK_STRIDE = 2
+"""Input pixels per cell of the mask."""
+
+SIZE_FACTOR = 32
+"""The input's sides are multiples of this: the encoder halves them five times."""
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """How large the network is.
+
+    Attributes:
+        widths: channels at strides 2, 4, 8, 16 and 32; multiples of 16, which matrix units like.
+        depths: residual blocks at strides 4, 8, 16 and 32; most where a cell sees a sleeve's width.
+        pyramid: channels of the decoder; landmarks differ in place more than in look, so few will do.
+        fine: channels at stride 2, where only the mask's edge is drawn.
+        hidden: channels between the pooled features and the attributes.
+        dropout: share of pooled features left out in training; 110 labelled photographs overfit soon.
+    """
+
+    widths: tuple[int, int, int, int, int] = (32, 48, 96, 160, 224)
+    depths: tuple[int, int, int, int] = (1, 2, 3, 1)
+    pyramid: int = 64
+    fine: int = 16
+    hidden: int = 192
+    dropout: float = 0.3
+
+
+class NetworkOutput(NamedTuple):
+    """What the network returns for n pictures of (h, w), before any softmax.
+
+    Attributes:
+        mask: (n, 1, h / 2, w / 2) logits of garment.
+        maps: (n, 14, h / 4, w / 4) logits of where each landmark is; a softmax over all cells follows.
+        present: (n, 14) logits of whether the garment has the landmark.
+        attributes: each of ATTRIBUTES -> (n, number of values) logits.
+        rotation: (n, 2) sine and cosine of the clockwise turn of the garment's up, not normalized.
+    """
+
+    mask: torch.Tensor
+    maps: torch.Tensor
+    present: torch.Tensor
+    attributes: dict[str, torch.Tensor]
+    rotation: torch.Tensor
+
+
+class GarmentNetwork(nn.Module):
+    """(n, 3, h, w) float32, RGB scaled by `normalize` -> NetworkOutput; h and w are multiples of 32."""
+
+    def __init__(self, shape: NetworkShape | None = None) -> None:
+        super().__init__()
+        shape = shape or NetworkShape()
+        self.shape = shape
+        half, *widths = shape.widths
+        self.stem = _conv(3, half, stride=2)
+        stages, before = [], half
+        for width, depth in zip(widths, shape.depths, strict=True):
+            blocks = [_Residual(width) for _ in range(depth)]
+            stages.append(nn.Sequential(_conv(before, width, stride=2), *blocks))
+            before = width
+        self.stages = nn.ModuleList(stages)
+        self.lateral = nn.ModuleList(nn.Conv2d(width, shape.pyramid, 1) for width in widths)
+        self.smooth = nn.ModuleList(_conv(shape.pyramid, shape.pyramid) for _ in widths[:-1])
+        self.coarse = nn.Sequential(
+            _conv(shape.pyramid, shape.pyramid), nn.Conv2d(shape.pyramid, len(NAMES), 1)
+        )
+        self.edge = nn.ModuleDict(
+            {"up": nn.Conv2d(shape.pyramid, shape.fine, 1), "skip": nn.Conv2d(half, shape.fine, 1)}
+        )
+        self.fine = nn.Sequential(_conv(shape.fine, shape.fine), nn.Conv2d(shape.fine, 1, 1))
+        pooled = 2 * widths[-1] + 2 * shape.pyramid
+        self.trunk = nn.Sequential(
+            nn.Dropout(shape.dropout), nn.Linear(pooled, shape.hidden), nn.ReLU(), nn.Dropout(shape.dropout)
+        )
+        self.heads = nn.ModuleDict({n: nn.Linear(shape.hidden, len(v)) for n, v in ATTRIBUTES.items()})
+        self.present = nn.Linear(shape.hidden, len(NAMES))
+        self.rotation = nn.Linear(shape.hidden, 2)
+
+    def forward(self, pictures: torch.Tensor) -> NetworkOutput:
+        """Return the logits of each head, see NetworkOutput."""
+        half = self.stem(pictures)
+        levels, features = [], half
+        for stage in self.stages:
+            features = stage(features)
+            levels.append(features)
+        merged = self.lateral[-1](levels[-1])
+        for lateral, smooth, level in zip(
+            reversed(self.lateral[:-1]), reversed(self.smooth), reversed(levels[:-1]), strict=True
+        ):
+            merged = smooth(_twice(merged) + lateral(level))
+        mask = self.fine(functional.relu(_twice(self.edge["up"](merged)) + self.edge["skip"](half)))
+        hidden = self.trunk(torch.cat([_pooled(levels[-1]), _pooled(merged)], 1))
+        return NetworkOutput(
+            mask,
+            self.coarse(merged),
+            self.present(hidden),
+            {name: head(hidden) for name, head in self.heads.items()},
+            self.rotation(hidden),
+        )
+
+
+MEAN, SPREAD = 128.0, 64.0  # of the levels 0..255; photographs' mean and standard deviation, about
+
+
+def normalize(pictures: torch.Tensor) -> torch.Tensor:
+    """Return RGB pictures, uint8 (n, h, w, 3), as the network takes them: float32 (n, 3, h, w)."""
+    return ((pictures.float() - MEAN) / SPREAD).permute(0, 3, 1, 2)
+
+
+class _Residual(nn.Module):
+    """Two 3×3 convolutions around which the input goes unchanged (He et al., CVPR 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return functional.relu(features + self.second(self.first(features)))
+
+
+def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
+
+
+def _twice(features: torch.Tensor) -> torch.Tensor:
+    return functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _pooled(features: torch.Tensor) -> torch.Tensor:
+    """Return each channel's mean and maximum over the picture, (n, 2 × channels)."""
+    return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)

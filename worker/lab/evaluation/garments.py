@@ -1,0 +1,222 @@
+"""Measures how well a garment photograph is read: landmarks, sleeve, kind, and masks on hard backgrounds."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from config.errors import GarmentMaskError
+from worker.cloth.garment_reader import GarmentReading
+from worker.cloth.landmarks import NAMES
+from worker.images.arrays import Flags, Image
+from worker.lab.demo.sheet import sheet
+from worker.lab.evaluation import hard_garments, samples
+from worker.lab.evaluation.cloth import iou
+from worker.lab.evaluation.hard_grounds import GROUNDS, lay_on
+from worker.lab.garment_training.photographs import KIND_OF_CLASS, classed, read
+
+Reader = Callable[[Image], GarmentReading]
+"""Reads a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError where it refuses it."""
+
+CLOSE, NEAR = 0.05, 0.08
+"""Errors that count as right, in units of the diagonal of the labelled points' bounding box."""
+
+SLEEVE_OF_THREE: Mapping[str, str] = {
+    **dict.fromkeys(("none", "strap", "cap"), "none"),
+    **dict.fromkeys(("short", "elbow"), "short"),
+    "long": "long",
+}
+"""Sleeve -> the three kinds that engines tell apart."""
+
+_UPPER = ("top", "outerwear", "dress")
+_REFUSABLE = ("Pants", "Shorts", "Skirt", "Shoes", "Hat")
+_COLOURS = {"r": (230, 30, 30), "l": (40, 60, 240), "n": (0, 170, 0), "h": (0, 170, 0)}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A labelled photograph and what was read in it.
+
+    Attributes:
+        label: its row of the label file.
+        photo: RGB uint8 (h, w, 3).
+        reading: None where it was refused.
+        reason: why it was refused, or empty.
+        milliseconds: how long it took.
+    """
+
+    label: dict[str, Any]
+    photo: Image
+    reading: GarmentReading | None
+    reason: str
+    milliseconds: float
+
+
+def evaluate(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str = "test") -> dict[str, float]:
+    """Return photographs, refused, pck_0.05, pck_0.08, sleeve_accuracy, kind_accuracy, all_points_0.08,
+    median_error and ms of one split of a label file, see `summary`.
+    """
+    return summary(read_all(labels_file, photos_dir, reader, split=split))
+
+
+def read_all(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str = "test") -> list[Read]:
+    """Return every labelled photograph of a split as it is read. Raises FileNotFoundError where one lacks."""
+    rows = [json.loads(line) for line in labels_file.read_text().splitlines()]
+    found = []
+    for row in rows:
+        if row.get("split", split) != split:
+            continue
+        photo = read(photos_dir / row["file"])
+        reading, reason = None, ""
+        began = time.perf_counter()
+        try:
+            reading = reader(photo)
+        except GarmentMaskError as error:
+            reason = error.message
+        found.append(Read(row, photo, reading, reason, 1000 * (time.perf_counter() - began)))
+    return found
+
+
+def summary(results: Sequence[Read]) -> dict[str, float]:
+    """Return the figures of read photographs.
+
+    Errors are in units of the diagonal of the labelled points' bounding box, over the labelled points of
+    the photographs that are not refused. The kind is right where it is the class's; where a label has no
+    class, where it is one that the upper body wears.
+    """
+    accepted = [(result, result.reading) for result in results if result.reading is not None]
+    errors = [point_errors(result.label, reading) for result, reading in accepted]
+    together = np.concatenate(errors) if errors else np.ones(1)
+    sleeves = [
+        SLEEVE_OF_THREE[reading.best("sleeve")] == SLEEVE_OF_THREE[result.label["sleeve"]]
+        for result, reading in accepted
+    ]
+    kinds = [_kind_is_right(result.label, reading) for result, reading in accepted]
+    return {
+        "photographs": len(results),
+        "refused": round(1 - len(accepted) / max(1, len(results)), 4),
+        "pck_0.05": round(float((together <= CLOSE).mean()), 4),
+        "pck_0.08": round(float((together <= NEAR).mean()), 4),
+        "sleeve_accuracy": _share(sleeves),
+        "kind_accuracy": _share(kinds),
+        "all_points_0.08": _share([bool((single <= NEAR).all()) for single in errors]),
+        "median_error": round(float(np.median(together)), 4),
+        "ms": round(float(np.median([result.milliseconds for result in results])), 1) if results else 0.0,
+    }
+
+
+def point_errors(label: Mapping[str, Any], reading: GarmentReading) -> NDArray[np.float64]:
+    """Return the error of each labelled point, in units of the diagonal of their bounding box."""
+    named = [(index, label["points"][name]) for index, name in enumerate(NAMES) if label["points"][name]]
+    wanted = np.array([point for _, point in named], float)
+    diagonal = float(np.linalg.norm(wanted.max(0) - wanted.min(0)))
+    found = reading.points[[index for index, _ in named]]
+    return np.asarray(np.linalg.norm(found - wanted, axis=1) / diagonal)
+
+
+def _kind_is_right(label: Mapping[str, Any], reading: GarmentReading) -> bool:
+    kind = reading.best("kind")
+    if "class" not in label:
+        return kind in _UPPER
+    return kind == KIND_OF_CLASS[label["class"]]
+
+
+def _share(right: Sequence[bool]) -> float:
+    return round(float(np.mean(right)), 4) if right else 0.0
+
+
+def contact_sheet(results: Sequence[Read], *, columns: int = 8, height: int = 300) -> Image:
+    """Return the photographs with what was read drawn on them: dots, and a ring where the label is."""
+    return sheet([(_title(result), _drawn(result)) for result in results], columns=columns, height=height)
+
+
+def _title(result: Read) -> str:
+    reading = result.reading
+    if reading is None:
+        return f"refused: {result.reason}"[:40]
+    worst = float(point_errors(result.label, reading).max())
+    return f"{reading.best('kind')} {reading.best('sleeve')}/{result.label['sleeve']} {worst:.2f}"
+
+
+def _drawn(result: Read) -> Image:
+    """Return the photograph with the mask's outline, the landmarks read (dots) and labelled (rings)."""
+    picture = result.photo.copy()
+    size = max(2, round(max(picture.shape) / 90))
+    if result.reading is not None:
+        solid = (result.reading.mask_of_photo(*picture.shape[:2]) >= 0.5).astype(np.uint8)
+        contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(picture, contours, -1, (255, 220, 0), max(1, size // 3))
+        for name, point, sure in zip(NAMES, result.reading.points, result.reading.confidence, strict=True):
+            if sure >= 0.2:
+                at = (round(float(point[0])), round(float(point[1])))
+                cv2.circle(picture, at, size, _COLOURS[name[0]], -1, cv2.LINE_AA)
+    for name in NAMES:
+        if result.label["points"][name]:
+            at = tuple(round(value) for value in result.label["points"][name])
+            cv2.circle(picture, at, 2 * size, _COLOURS[name[0]], max(1, size // 2), cv2.LINE_AA)
+    return picture
+
+
+def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
+    """Return mean and worst IoU of the garments of a VITON-HD folder laid on each of 20 hard backgrounds."""
+    scores = [iou(found, truth) for _, _, truth, found in masks(folder, reader)]
+    return {
+        "pictures": len(scores),
+        "mean_iou": round(float(np.mean(scores)), 4),
+        "worst_iou": round(min(scores), 4),
+    }
+
+
+def masks(folder: Path, reader: Reader) -> Iterator[tuple[str, Image, Flags, Flags]]:
+    """Yield title, picture, true and found mask of each garment on each hard background."""
+    for number, sample in enumerate(samples.garments(folder)):
+        lifted = hard_garments.cut_out(sample, number)
+        for ground in GROUNDS:
+            picture, truth = lay_on(ground, lifted)
+            try:
+                found = reader(picture).mask_of_photo(*picture.shape[:2]) >= 0.5
+            except GarmentMaskError:
+                found = np.zeros_like(truth)
+            yield f"{sample.name} {ground}", picture, truth, found
+
+
+def mask_sheet(folder: Path, reader: Reader, *, columns: int = 10, height: int = 200) -> Image:
+    """Return the hard pictures with the found outline (yellow) and the true one (green)."""
+    panels = []
+    for title, picture, truth, found in masks(folder, reader):
+        shown = picture.copy()
+        for mask, colour in ((truth, (0, 255, 0)), (found, (255, 220, 0))):
+            contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            cv2.drawContours(shown, contours, -1, colour, 3)
+        panels.append((f"{iou(found, truth):.2f} {title}"[:26], shown))
+    return sheet(panels, columns=columns, height=height)
+
+
+def kind_figures(folder: Path, refuses: Callable[[Image], bool]) -> dict[str, float]:
+    """Return how often each class of the held-out part of unlabelled.csv is refused, and both groups' shares.
+
+    `refuses` tells whether a photograph is taken for something else than an upper-body garment.
+    """
+    answers: dict[str, list[bool]] = {}
+    for file, name in classed(folder, held_out=True):
+        answers.setdefault(name, []).append(refuses(read(folder / "unlabelled" / file)))
+    table = {f"refused_{name}": round(float(np.mean(row)), 4) for name, row in sorted(answers.items())}
+    lower = [answer for name in _REFUSABLE for answer in answers.get(name, [])]
+    tops = [
+        answer
+        for name, row in answers.items()
+        if KIND_OF_CLASS[name] in ("top", "outerwear")
+        for answer in row
+    ]
+    return {
+        "photographs": sum(len(row) for row in answers.values()),
+        "others_refused": _share(lower),
+        "tops_refused": _share(tops),
+        **table,
+    }

@@ -1,0 +1,1 @@
+"""Trains the garment network: drawn garments, cut-outs, labelled and class-labelled photographs."""

@@ -1,0 +1,81 @@
+"""Keeps examples in memory-mapped arrays, so that training need not draw or decode them again."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from config.errors import InputValidationError
+from worker.lab.garment_training.examples import RECORD, SIZE, Example, from_record, record
+
+_PICTURE = SIZE * SIZE * 4  # bytes
+
+
+class Bank:
+    """A folder with `pictures.bin`, `records.npy` and `count.json`; read while another process adds to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See what was added since. Raises InputValidationError when the folder holds no bank."""
+        try:
+            self.count = int(json.loads((self.folder / "count.json").read_text())["count"])
+        except FileNotFoundError as error:
+            raise InputValidationError(
+                f"{self.folder} holds no examples: run `tryon garment dataset`."
+            ) from error
+        if self.count:
+            shape = (self.count, SIZE, SIZE, 4)
+            self.pictures: NDArray[np.uint8] = np.memmap(
+                self.folder / "pictures.bin", np.uint8, "r", shape=shape
+            )
+            self.records = np.fromfile(self.folder / "records.bin", RECORD, self.count)
+
+    def draw(self, rng: Generator) -> Example:
+        """Return one of the examples."""
+        return self[int(rng.integers(self.count))]
+
+    def __getitem__(self, index: int) -> Example:
+        return from_record(np.array(self.pictures[index]), self.records[index])
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def write(folder: Path, examples: Iterable[Example], *, anew: bool = True, every: int = 100) -> int:
+    """Write examples to a bank's folder and return how many it holds.
+
+    Args:
+        anew: start an empty bank; otherwise add to the one that is there.
+        every: readers see new examples after so many.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    if not anew and (folder / "count.json").is_file():
+        count = int(json.loads((folder / "count.json").read_text())["count"])
+    mode = "r+b" if count else "wb"
+    with (folder / "pictures.bin").open(mode) as pictures, (folder / "records.bin").open(mode) as records:
+        pictures.seek(count * _PICTURE)
+        records.seek(count * RECORD.itemsize)
+        for example in examples:
+            pictures.write(example.rgba.tobytes())
+            records.write(record(example))
+            count += 1
+            if count % every == 0:
+                pictures.flush()
+                records.flush()
+                _publish(folder, count)
+    _publish(folder, count)
+    return count
+
+
+def _publish(folder: Path, count: int) -> None:
+    part = folder / "count.json.part"
+    part.write_text(json.dumps({"count": count}))
+    part.replace(folder / "count.json")

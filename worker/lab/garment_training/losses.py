@@ -1,0 +1,113 @@
+"""What the network is trained to minimize."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional
+
+from worker.cloth.garment_network import ATTRIBUTES, HEATMAP_STRIDE, NetworkOutput
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """How much each part counts.
+
+    Attributes:
+        maps: landmarks; all engines stand on them.
+        spread: standard deviation of a landmark's target, cells of its map; about the labels' own noise.
+        mask: cross-entropy and Dice loss of the mask.
+        present: whether a landmark is there.
+        rotation: squared error of sine and cosine.
+        attributes: each attribute -> its weight.
+        smoothing: share of an attribute's target that is spread over all values; labels are doubtful.
+    """
+
+    maps: float = 1.0
+    spread: float = 1.1
+    mask: float = 1.5
+    present: float = 0.5
+    rotation: float = 2.0
+    attributes: dict[str, float] = field(
+        default_factory=lambda: {
+            **{"kind": 0.5, "sleeve": 0.6, "neckline": 0.25, "front": 0.25},
+            **{"view": 0.15, "support": 0.2, "whole": 0.25},
+        }
+    )
+    smoothing: float = 0.05
+
+
+SETTINGS = LossSettings()
+
+
+@dataclass
+class Targets:
+    """A batch's targets as tensors, see compose.Sample; mask is float32 0..1 (n, 1, h / 2, w / 2)."""
+
+    mask: torch.Tensor
+    mask_known: torch.Tensor
+    points: torch.Tensor
+    weights: torch.Tensor
+    present: torch.Tensor
+    attributes: torch.Tensor
+    turn: torch.Tensor
+
+
+def loss(
+    output: NetworkOutput, targets: Targets, settings: LossSettings = SETTINGS
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the weighted sum and each part by itself."""
+    parts = {
+        "maps": settings.maps * _maps(output.maps.float(), targets, settings.spread),
+        "mask": settings.mask * _mask(output.mask.float(), targets),
+        "present": settings.present * _present(output.present.float(), targets.present),
+        "rotation": settings.rotation * _rotation(output.rotation.float(), targets.turn),
+    }
+    for index, name in enumerate(ATTRIBUTES):
+        logits, wanted = output.attributes[name].float(), targets.attributes[:, index].long()
+        known = wanted >= 0
+        if known.any():
+            single = functional.cross_entropy(
+                logits[known], wanted[known], label_smoothing=settings.smoothing, reduction="sum"
+            )
+            parts[name] = settings.attributes[name] * single / len(logits)
+    total = torch.stack(list(parts.values())).sum()
+    return total, {name: float(part.detach()) for name, part in parts.items()}
+
+
+def _maps(maps: torch.Tensor, targets: Targets, spread: float) -> torch.Tensor:
+    """Cross-entropy between each landmark's map and a Gaussian about its place."""
+    height, width = maps.shape[2:]
+    cells = targets.points / HEATMAP_STRIDE - 0.5
+    x = torch.arange(width).float() - cells[..., :1]
+    y = torch.arange(height).float() - cells[..., 1:]
+    along = torch.exp(-(x**2) / (2 * spread**2))
+    down = torch.exp(-(y**2) / (2 * spread**2))
+    wanted = down[..., :, None] * along[..., None, :]
+    wanted = wanted / wanted.sum((2, 3), keepdim=True).clamp_min(1e-6)
+    single = -(wanted * maps.flatten(2).log_softmax(2).view_as(maps)).sum((2, 3))
+    return (single * targets.weights).sum() / targets.weights.sum().clamp_min(1)
+
+
+def _mask(mask: torch.Tensor, targets: Targets) -> torch.Tensor:
+    known = targets.mask_known
+    if not known.any():
+        return mask.sum() * 0
+    logits, wanted = mask[known], targets.mask[known]
+    cross = functional.binary_cross_entropy_with_logits(logits, wanted)
+    share = logits.sigmoid()
+    both, either = (share * wanted).sum((1, 2, 3)), (share + wanted).sum((1, 2, 3))
+    return cross + (1 - (2 * both + 1) / (either + 1)).mean()
+
+
+def _present(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    known = (present >= 0).float()
+    single = functional.binary_cross_entropy_with_logits(
+        logits, present.clamp_min(0).float(), reduction="none"
+    )
+    return (single * known).sum() / known.sum().clamp_min(1)
+
+
+def _rotation(found: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    known = turn[:, 2]
+    single = ((found - turn[:, :2]) ** 2).sum(1)
+    return (single * known).sum() / known.sum().clamp_min(1)
