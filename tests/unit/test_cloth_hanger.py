@@ -1,4 +1,4 @@
-"""The hook of a hanger is told from the garment; a garment's own thin parts stay."""
+"""The hook of a hanger is removed from the garment's mask; the garment's own thin parts stay."""
 
 import cv2
 import numpy as np
@@ -6,38 +6,39 @@ import pytest
 
 from worker.cloth.hanger import without_hook
 from worker.cloth.mask import segment
+from worker.images.arrays import Flags, Image, Mask
 from worker.lab.demo import garments
 
 
-def _mask(name: str) -> np.ndarray:
-    return garments.drawing(name).mask >= 128
+def _mask(name: str) -> Flags:
+    return np.asarray(garments.drawing(name).mask >= 128)
 
 
-def _top(mask: np.ndarray, x: int) -> int:
+def _top(mask: Flags, x: int) -> int:
     return int(np.argmax(mask[:, x]))
 
 
-def _hook(picture: np.ndarray, mask: np.ndarray, colour: int | tuple[int, int, int]) -> None:
-    """Draw a hook on to the middle of the garment's upper edge."""
+def _draw_hook(picture: Image | Mask, mask: Flags, colour: int | tuple[int, int, int]) -> None:
+    """Draw a hook on the middle of the garment's upper edge."""
     middle = mask.shape[1] // 2
-    foot = _top(mask, middle)
-    cv2.line(picture, (middle, foot + 3), (middle, foot - 40), colour, 6)
-    cv2.ellipse(picture, (middle, foot - 68), (28, 28), 0, 180, 450, colour, 6)
+    bottom = _top(mask, middle)
+    cv2.line(picture, (middle, bottom + 3), (middle, bottom - 40), colour, 6)
+    cv2.ellipse(picture, (middle, bottom - 68), (28, 28), 0, 180, 450, colour, 6)
 
 
 @pytest.mark.parametrize("name", garments.NAMES)
-def test_a_garment_without_a_hook_stays(name: str) -> None:
+def test_a_garment_without_a_hook_is_unchanged(name: str) -> None:
     assert np.array_equal(without_hook(_mask(name)), _mask(name))
 
 
 @pytest.mark.parametrize("name", garments.NAMES)
-def test_the_hook_goes(name: str) -> None:
+def test_the_hook_is_removed(name: str) -> None:
     mask = _mask(name)
-    hung = mask.astype(np.uint8)
-    _hook(hung, mask, 1)
-    left = without_hook(hung > 0) & ~mask
-    assert np.count_nonzero((hung > 0) & ~mask) > 1000
-    assert np.count_nonzero(left) < 120  # the stump inside the rounding at the joint
+    with_hook = mask.astype(np.uint8)
+    _draw_hook(with_hook, mask, 1)
+    remainder = without_hook(with_hook > 0) & ~mask
+    assert np.count_nonzero((with_hook > 0) & ~mask) > 1000
+    assert np.count_nonzero(remainder) < 120  # the stump inside the rounding at the joint
 
 
 def test_a_strap_around_the_neck_stays() -> None:
@@ -45,17 +46,17 @@ def test_a_strap_around_the_neck_stays() -> None:
     middle = mask.shape[1] // 2
     halter = mask.astype(np.uint8)
     top = int(np.flatnonzero(mask.any(1))[0])
-    low = _top(mask, middle)
-    cv2.line(halter, (middle - 40, low + 4), (middle - 10, top - 60), 1, 6)
-    cv2.line(halter, (middle + 40, low + 4), (middle + 10, top - 60), 1, 6)
+    neckline = _top(mask, middle)
+    cv2.line(halter, (middle - 40, neckline + 4), (middle - 10, top - 60), 1, 6)
+    cv2.line(halter, (middle + 40, neckline + 4), (middle + 10, top - 60), 1, 6)
     cv2.line(halter, (middle - 10, top - 60), (middle + 10, top - 60), 1, 6)
     assert np.array_equal(without_hook(halter > 0), halter > 0)
 
 
-def test_a_product_picture_on_a_hanger_is_cut_out_without_it() -> None:
+def test_a_product_photograph_is_cut_out_without_the_hanger() -> None:
     drawing = garments.drawing("word_tee")
     picture = drawing.image.copy()
-    _hook(picture, drawing.mask >= 128, (150, 152, 156))
-    found = segment(picture) >= 128
-    above = found & ~cv2.dilate(drawing.mask, np.ones((9, 9), np.uint8)).astype(bool)
+    _draw_hook(picture, drawing.mask >= 128, (150, 152, 156))
+    garment = segment(picture) >= 128
+    above = garment & ~cv2.dilate(drawing.mask, np.ones((9, 9), np.uint8)).astype(bool)
     assert not above.any()

@@ -1,58 +1,68 @@
-from pathlib import Path
+"""The garment's mask and its layout on the canvas: on synthetic photographs and on real ones."""
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from config.errors import GarmentMaskError
+from tests.support.samples import VITON, needs_samples
 from worker.cloth.garment import BACKGROUND, prepare
 from worker.cloth.mask import segment
+from worker.images.arrays import Image, Mask
+from worker.images.frame import Frame
 from worker.lab.demo import garments
 
-SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
 REAL = ["01260_00", "01430_00", "02783_00", "06429_00", "08348_00", "11351_00"]
 
 
-def _overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
+def _overlap(alpha: Mask, truth: Mask) -> float:
+    """Return the intersection over union."""
     one, other = alpha >= 128, truth >= 128
     return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
 
 
-def _on(name: str, background: np.ndarray | tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn garment at half size on another background, and its exact mask."""
+def _on(name: str, background: NDArray[np.float64] | tuple[int, int, int]) -> tuple[Image, Mask]:
+    """A synthetic garment at half size on another background, and its exact mask."""
     drawing = garments.drawing(name)
     alpha = drawing.mask[..., None] / 255
     picture = alpha * drawing.image + (1 - alpha) * np.asarray(background, float)
     size = (384, 512)
     return (
-        cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), size, interpolation=cv2.INTER_AREA),
-        cv2.resize(drawing.mask, size, interpolation=cv2.INTER_AREA),
+        _resize(np.clip(picture, 0, 255).astype(np.uint8), size, cv2.INTER_AREA),
+        _resize(drawing.mask, size, cv2.INTER_AREA),
     )
 
 
-def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def _resize(image: NDArray[np.uint8], size: tuple[int, int], interpolation: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+
+
+def _real(name: str) -> Image:
+    picture = cv2.imread(str(VITON / "cloth" / f"{name}.jpg"))
+    assert picture is not None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _jpeg(image: Image, quality: int) -> Image:
     _, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+@needs_samples
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_garment_is_told_from_its_background(name: str) -> None:
-    path = SAMPLES / "cloth" / f"{name}.jpg"
-    if not path.exists():
-        pytest.skip("the VITON-HD samples are not here: they may not be part of the project")
-    picture = cv2.imread(str(path))
-    truth = cv2.imread(str(SAMPLES / "cloth-mask" / f"{name}.jpg"), cv2.IMREAD_GRAYSCALE)
-    assert picture is not None
+def test_separates_a_real_garment_from_its_background(name: str) -> None:
+    truth = cv2.imread(str(VITON / "cloth-mask" / f"{name}.jpg"), cv2.IMREAD_GRAYSCALE)
     assert truth is not None
-    assert _overlap(segment(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), truth) > 0.98
+    assert _overlap(segment(_real(name)), np.asarray(truth, np.uint8)) > 0.98
 
 
 @pytest.mark.parametrize("name", garments.NAMES)
-def test_a_drawn_garment_is_told_from_white(name: str) -> None:
+def test_separates_a_synthetic_garment_from_white(name: str) -> None:
     picture, truth = _on(name, (255, 255, 255))
     alpha = segment(picture)
     assert alpha.shape == truth.shape
@@ -90,7 +100,7 @@ def test_a_white_garment_on_white() -> None:
     assert _overlap(found, drawing.mask) > 0.97
 
 
-def test_a_hole_is_outside_and_a_print_of_the_backgrounds_colour_inside() -> None:
+def test_an_opening_is_outside_and_a_print_of_the_backgrounds_colour_inside() -> None:
     picture = np.full((512, 384, 3), 250, np.uint8)
     cv2.rectangle(picture, (90, 80), (290, 430), (30, 60, 120), -1)
     cv2.rectangle(picture, (100, 90), (112, 150), (250, 250, 250), -1)  # between a strap and the body
@@ -110,27 +120,27 @@ def test_the_mask_of_a_large_photograph_has_its_size() -> None:
 
 
 @pytest.mark.parametrize("colour", [(246, 246, 246), (20, 90, 30)])
-def test_a_blank_picture_is_refused(colour: tuple[int, int, int]) -> None:
+def test_a_blank_picture_is_rejected(colour: tuple[int, int, int]) -> None:
     with pytest.raises(GarmentMaskError, match="No garment"):
         segment(np.full((300, 200, 3), colour, np.uint8))
 
 
-def test_a_scene_is_refused() -> None:
+def test_a_scene_is_rejected() -> None:
     coarse = np.random.default_rng(1).integers(0, 256, (16, 12, 3), dtype=np.uint8)
     with pytest.raises(GarmentMaskError, match="plain"):
         segment(cv2.resize(coarse, (360, 480), interpolation=cv2.INTER_CUBIC))
 
 
-def test_a_garment_that_runs_out_of_the_picture_is_refused() -> None:
+def test_a_garment_at_the_edge_of_the_picture_is_rejected() -> None:
     picture = np.full((400, 300, 3), 245, np.uint8)
     picture[60:, :] = (40, 60, 120)
     picture[60:, :20] = picture[60:, -20:] = 245
     picture[:, 20:-20] = (40, 60, 120)
-    with pytest.raises(GarmentMaskError, match="runs out"):
+    with pytest.raises(GarmentMaskError, match="cut off along"):
         segment(picture)
 
 
-def test_a_garment_is_laid_out_on_the_canvas_without_stretching() -> None:
+def test_a_garment_is_placed_on_the_canvas_without_stretching() -> None:
     picture, truth = _on("long_sleeve", (150, 180, 210))
     wide = cv2.copyMakeBorder(picture, 0, 0, 300, 100, cv2.BORDER_CONSTANT, value=(150, 180, 210))
     garment = prepare(wide)
@@ -145,8 +155,8 @@ def test_a_garment_is_laid_out_on_the_canvas_without_stretching() -> None:
     assert (garment.image[garment.mask == 0] == BACKGROUND).all()
 
 
-def test_no_halo_of_the_photographs_background_is_left() -> None:
-    picture, _ = _on("word_tee", (40, 220, 60))  # a green that the garment has nowhere
+def test_the_edge_has_no_halo_of_the_photographs_background() -> None:
+    picture, _ = _on("word_tee", (40, 220, 60))  # a green that the garment does not have
     garment = prepare(picture)
     edge = garment.image[(garment.mask > 20) & (garment.mask < 235)].astype(float)
     # The green itself exceeds the mean by 113.
@@ -154,37 +164,46 @@ def test_no_halo_of_the_photographs_background_is_left() -> None:
     assert np.median(edge[:, 1] - edge.mean(1)) < 5
 
 
-def test_a_garment_that_is_laid_out_already_stays_in_place() -> None:
+def test_a_garment_with_the_canvas_layout_keeps_its_position() -> None:
     garment = prepare(garments.draw("word_tee"))
     assert (garment.frame.scale, garment.frame.left, garment.frame.top) == (1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("longer", [400, 3000])
-def test_the_layout_can_be_undone(longer: int) -> None:
+def test_the_frame_inverts_the_layout(longer: int) -> None:
     picture, truth = _on("tank", (150, 180, 210))
     wide = cv2.copyMakeBorder(picture, 40, 200, 120, 30, cv2.BORDER_CONSTANT, value=(150, 180, 210))
-    shown = cv2.copyMakeBorder(truth, 40, 200, 120, 30, cv2.BORDER_CONSTANT)
-    scale = longer / max(shown.shape)
-    wide, shown = (
-        cv2.resize(one, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for one in (wide, shown)
+    extended_truth = cv2.copyMakeBorder(truth, 40, 200, 120, 30, cv2.BORDER_CONSTANT)
+    scale = longer / max(extended_truth.shape)
+    wide, extended_truth = (
+        cv2.resize(one, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for one in (wide, extended_truth)
     )
     garment = prepare(wide)
     back = garment.frame.to_photo(garment.mask)
-    assert back.shape == shown.shape
-    assert _overlap(back, shown) > 0.96
+    assert back.shape == extended_truth.shape
+    assert _overlap(back, extended_truth) > 0.96
     points = np.array([[0.0, 0.0], [333.5, 20.25]])
     np.testing.assert_allclose(garment.frame.points_to_photo(garment.frame.points_to_canvas(points)), points)
 
 
+@needs_samples
 @pytest.mark.parametrize("name", REAL)
-def test_a_cropped_real_garment_comes_back_to_where_it_was(name: str) -> None:
-    path = SAMPLES / "cloth" / f"{name}.jpg"
-    if not path.exists():
-        pytest.skip("the VITON-HD samples are not here: they may not be part of the project")
-    published = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+def test_a_shifted_real_garment_gets_its_published_position(name: str) -> None:
+    published = _real(name)
     in_place = prepare(published)
     assert (in_place.frame.scale, in_place.frame.left, in_place.frame.top) == (1.0, 0.0, 0.0)
-    # Two thirds of the size, off the middle of a wider photograph: the same margins are found again.
+    # At two thirds of the size, off the middle of a wider photograph: the result has the same margins.
     small = cv2.resize(published, None, fx=2 / 3, fy=2 / 3, interpolation=cv2.INTER_AREA)
-    moved = prepare(cv2.copyMakeBorder(small, 0, 90, 200, 20, cv2.BORDER_CONSTANT, value=(246, 246, 246)))
-    assert _overlap(moved.mask, in_place.mask) > 0.96
+    moved = cv2.copyMakeBorder(small, 0, 90, 200, 20, cv2.BORDER_CONSTANT, value=(246, 246, 246))
+    assert _overlap(prepare(np.asarray(moved, np.uint8)).mask, in_place.mask) > 0.96
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_a_frame_keeps_the_fractions_of_a_float_picture(scale: float) -> None:
+    weight = np.full((40, 30), 0.25, np.float32)
+    frame = Frame(scale, 0.0, 0.0, 30, 40)
+    on_canvas = frame.to_canvas(weight)
+    assert on_canvas.dtype == np.float32
+    assert on_canvas[5, 5] == pytest.approx(0.25)
+    assert frame.to_photo(on_canvas)[20, 15] == pytest.approx(0.25, abs=1e-3)

@@ -1,4 +1,4 @@
-"""The garment mask's network: the published checkpoint's layout, its arithmetic, its place in the stage."""
+"""The U-Net of the garment mask: the layout of its checkpoint, its arithmetic, its use in the stage."""
 
 import hashlib
 import importlib.util
@@ -21,6 +21,7 @@ from worker.cloth import unet
 from worker.cloth.garment import prepare
 from worker.cloth.mask import Cutout, cut_along, cut_out
 from worker.contract import Host, StageInput
+from worker.images.arrays import Canvas, Flags, Image
 from worker.lab.demo import garments
 from worker.stages import table
 
@@ -34,10 +35,10 @@ with timm 0.3.2 gives the same."""
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    """Weights by name, as the vector's."""
+    """Weights generated from their names, like those of the test vector."""
     shapes = {key: tuple(value.shape) for key, value in unet.network().state_dict().items()}
-    made = seeded.state_dict({f"cloth-unet.{key}": shape for key, shape in shapes.items()})
-    return {key: torch.from_numpy(np.asarray(made[f"cloth-unet.{key}"])) for key in shapes}
+    generated = seeded.state_dict({f"cloth-unet.{key}": shape for key, shape in shapes.items()})
+    return {key: torch.from_numpy(np.asarray(generated[f"cloth-unet.{key}"])) for key in shapes}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,8 @@ def segmenter(models_dir: Path) -> unet.ClothSegmenter:
 
 
 @pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Settings that ask for the network, and an empty models folder."""
+def unet_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Settings that select the network, and an empty models folder."""
     monkeypatch.setenv("TRYON_CLOTH_MASK", "unet")
     monkeypatch.setenv("TRYON_DATA_DIR", str(tmp_path))
     settings.cache_clear()
@@ -72,7 +73,7 @@ def test_keys_and_shapes_are_those_of_the_published_weights() -> None:
     assert hashlib.sha256(listing.encode()).hexdigest() == LAYOUT
 
 
-def test_computes_what_the_library_computed_when_the_weights_were_published(
+def test_computes_the_results_of_the_published_librarys_release(
     state: dict[str, torch.Tensor],
 ) -> None:
     network = unet.network()
@@ -86,7 +87,7 @@ def test_computes_what_the_library_computed_when_the_weights_were_published(
 
 
 @pytest.mark.parametrize("shape", [(1024, 768), (600, 450), (97, 203)])
-def test_tells_each_pixel_of_a_photograph(segmenter: unet.ClothSegmenter, shape: tuple[int, int]) -> None:
+def test_segments_each_pixel_of_a_photograph(segmenter: unet.ClothSegmenter, shape: tuple[int, int]) -> None:
     photo = cv2.resize(garments.draw(garments.NAMES[0]), shape[::-1], interpolation=cv2.INTER_AREA)
     mask = segmenter.segment(photo)
     assert (mask.shape, mask.dtype) == (shape, np.bool_)
@@ -94,20 +95,20 @@ def test_tells_each_pixel_of_a_photograph(segmenter: unet.ClothSegmenter, shape:
     assert not mask.all()
 
 
-def test_shows_the_network_what_the_published_code_shows_it(
+def test_preprocesses_like_the_published_code(
     segmenter: unet.ClothSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
 
     def network(x: torch.Tensor) -> torch.Tensor:
-        shown.append(x)
+        inputs.append(x)
         return x[:, :1]  # the logit of a pixel is its red channel, normalised
 
     monkeypatch.setattr(segmenter, "_network", network)
     photo = np.zeros((70, 45, 3), np.uint8)
     photo[10:60, 5:40] = (200, 100, 50)
     mask = segmenter.segment(photo)
-    (x,) = shown
+    (x,) = inputs
     assert x.shape == (1, 3, 96, 64)
     black, garment = x[0, :, 0, 0], x[0, :, 13 + 20, 9 + 20]
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -117,58 +118,56 @@ def test_shows_the_network_what_the_published_code_shows_it(
 
     large = cv2.resize(photo, (1125, 1750), interpolation=cv2.INTER_NEAREST)
     mask = segmenter.segment(large)
-    assert shown[-1].shape == (1, 3, 1024, 672)
+    assert inputs[-1].shape == (1, 3, 1024, 672)
     assert mask.shape == large.shape[:2]
     assert np.mean(mask != (large[..., 0] == 200)) < 0.005
 
 
 class TestFiles:
-    def fetched(self, tmp_path: Path, document: Any) -> None:
+    def add(self, tmp_path: Path, document: Any) -> None:
         torch.save(document, tmp_path / "cloth_unet.pth")
         weights.add(tmp_path / "cloth_unet.pth", tmp_path / "models")
 
-    def test_another_network_is_not_taken_in(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    def test_another_network_is_not_installed(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
         lacking = {key: value for key, value in state.items() if not key.startswith("segmentation_head")}
         with pytest.raises(WeightsMissingError, match=r"2 missing: segmentation_head\.0\.weight"):
-            self.fetched(tmp_path, lacking)
+            self.add(tmp_path, lacking)
         wider = state | {"segmentation_head.0.weight": torch.zeros(2, 16, 3, 3)}
         with pytest.raises(WeightsMissingError, match=r"of another shape: segmentation_head\.0\.weight"):
-            self.fetched(tmp_path, {"state_dict": wider})
+            self.add(tmp_path, {"state_dict": wider})
         assert not (tmp_path / "models" / "cloth_unet.pth").exists()
 
-    @pytest.mark.parametrize("harm", ["truncated", "altered"])
-    def test_a_file_that_changed_since_is_not_loaded(
-        self, tmp_path: Path, models_dir: Path, harm: str
-    ) -> None:
+    @pytest.mark.parametrize("damage", ["truncated", "altered"])
+    def test_a_damaged_file_is_not_loaded(self, tmp_path: Path, models_dir: Path, damage: str) -> None:
         data = bytearray((models_dir / "cloth_unet.pth").read_bytes())
         data[len(data) // 2] ^= 1
-        (tmp_path / "cloth_unet.pth").write_bytes(data[:-1000] if harm == "truncated" else data)
+        (tmp_path / "cloth_unet.pth").write_bytes(data[:-1000] if damage == "truncated" else data)
         (tmp_path / "cloth_unet.pth.sha256").write_bytes((models_dir / "cloth_unet.pth.sha256").read_bytes())
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
             unet.ClothSegmenter(tmp_path)
 
-    def test_what_is_missing_is_named(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
             unet.ClothSegmenter(tmp_path)
 
 
-def drawn(background: str) -> tuple[np.ndarray, np.ndarray]:
-    """A garment that the project draws, before a background, and where it is: bool (1024, 768)."""
+def synthetic(background: str) -> tuple[Canvas, Flags]:
+    """A synthetic garment on a background, and its mask."""
     photo = garments.draw("word_tee")
     truth = cut_out(photo).alpha >= 128
     if background == "busy":
         rng = np.random.default_rng(3)
         tiles = np.kron(rng.integers(0, 256, (32, 24, 3)), np.ones((32, 32, 1))).astype(np.uint8)
         photo = np.where(truth[..., None], photo, tiles)
-    return photo, truth
+    return photo, np.asarray(truth)
 
 
 @pytest.mark.parametrize("background", ["plain", "busy"])
-def test_softens_the_outline_that_the_network_gives(background: str) -> None:
-    photo, truth = drawn(background)
+def test_feathers_the_outline_of_the_networks_mask(background: str) -> None:
+    photo, truth = synthetic(background)
     cutout = cut_along(photo, truth)
-    cut = cutout.alpha >= 128
-    assert np.sum(cut & truth) / np.sum(cut | truth) > 0.99
+    garment = cutout.alpha >= 128
+    assert np.sum(garment & truth) / np.sum(garment | truth) > 0.99
     inside = cv2.erode(truth.astype(np.uint8), np.ones((9, 9))) > 0
     outside = cv2.dilate(truth.astype(np.uint8), np.ones((9, 9))) == 0
     assert cutout.alpha[inside].min() == 255
@@ -176,8 +175,8 @@ def test_softens_the_outline_that_the_network_gives(background: str) -> None:
     np.testing.assert_array_equal(cutout.image[inside], photo[inside])
 
 
-def test_drops_specks(segmenter: unet.ClothSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, truth = drawn("plain")
+def test_removes_specks(segmenter: unet.ClothSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, truth = synthetic("plain")
     speckled = truth.copy()
     speckled[20:30, 20:30] = True
     monkeypatch.setattr(segmenter, "segment", lambda image: speckled)
@@ -185,10 +184,10 @@ def test_drops_specks(segmenter: unet.ClothSegmenter, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("everything", [True, False])
-def test_names_a_mask_that_is_no_garment(
+def test_rejects_a_mask_that_is_no_garment(
     segmenter: unet.ClothSegmenter, monkeypatch: pytest.MonkeyPatch, everything: bool
 ) -> None:
-    photo, _ = drawn("plain")
+    photo, _ = synthetic("plain")
     monkeypatch.setattr(segmenter, "segment", lambda image: np.full(image.shape[:2], everything))
     with pytest.raises(GarmentMaskError):
         prepare(photo, segmenter.cut_out)
@@ -200,34 +199,34 @@ HOST = Host(Path("models"), "cpu", 1)
 class TestStage:
     def bundle(self, model: Any) -> dict[str, Any]:
         row = table.stage("cloth")
-        photo, _ = drawn("busy")
-        given = StageInput(
+        photo, _ = synthetic("busy")
+        inputs = StageInput(
             sources={"cloth": encode_png(photo)},
             names={"cloth": "tee.png"},
             artifacts={},
             options={"category": "upper_body"},
         )
-        chosen = table.method(row)
-        return dict(chosen.run(model or chosen.load(HOST), given))
+        method = table.method(row)
+        return dict(method.run(model or method.load(HOST), inputs))
 
-    def test_runs_the_network_that_the_settings_ask_for_and_says_so(self, asked_for: None) -> None:
-        _, truth = drawn("busy")
+    def test_runs_the_network_that_the_settings_select(self, unet_settings: None) -> None:
+        _, truth = synthetic("busy")
 
-        def cut(photo: np.ndarray) -> Cutout:
+        def cut(photo: Image) -> Cutout:
             return cut_along(photo, truth)
 
-        made = self.bundle(SimpleNamespace(cut_out=cut))
-        assert made["details.json"] == {"mask": "unet"}
-        assert made["mask.png"].shape == (1024, 768)
+        bundle = self.bundle(SimpleNamespace(cut_out=cut))
+        assert bundle["details.json"] == {"mask": "unet"}
+        assert bundle["mask.png"].shape == (1024, 768)
 
-    def test_the_default_is_classical(self) -> None:
+    def test_the_default_is_the_colour_mask(self) -> None:
         assert settings().cloth_mask == "auto"
-        with pytest.raises(GarmentMaskError, match="cannot be told from its background") as caught:
+        with pytest.raises(GarmentMaskError, match="cannot be separated from its background") as caught:
             self.bundle(None)
         assert caught.value.input == "tee.png"
 
-    def test_the_key_tells_which_and_with_which_weights(
-        self, asked_for: None, monkeypatch: pytest.MonkeyPatch
+    def test_the_artifact_key_depends_on_the_method_and_the_weights(
+        self, unet_settings: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         row = table.stage("cloth")
 
@@ -246,21 +245,21 @@ class TestStage:
         for setting in ("auto", "classical"):
             monkeypatch.setenv("TRYON_CLOTH_MASK", setting)
             keys.append(key())
-        assert keys[2] == keys[3], "classical is what auto means"
+        assert keys[2] == keys[3], "auto selects classical"
         assert len(set(keys)) == 3
 
-    def test_a_worker_checks_the_weights_before_it_starts(self, asked_for: None) -> None:
+    def test_a_worker_checks_the_weights_before_it_starts(self, unet_settings: None) -> None:
         row = table.stage("cloth")
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
             table.check(row)
 
-    def test_a_machine_without_networks_says_so(
-        self, asked_for: None, monkeypatch: pytest.MonkeyPatch
+    def test_a_missing_package_is_reported(
+        self, unet_settings: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(ConfigurationError, match=r"TRYON_CLOTH_MASK=unet needs .* the extra `worker`"):
+        with pytest.raises(ConfigurationError, match=r"TRYON_CLOTH_MASK=unet.* needs .* the extra `worker`"):
             table.check(table.stage("cloth"))
 
-    def test_nothing_is_needed_unless_it_is_asked_for(self) -> None:
+    def test_the_colour_mask_needs_no_weights(self) -> None:
         assert table.method(table.stage("cloth")).name == "classical"
         table.check(table.stage("cloth"))

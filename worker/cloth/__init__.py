@@ -1,1 +1,1 @@
-"""What is done to a garment's photograph: its mask, its place on the canvas, its landmarks."""
+"""Processes the photograph of a garment: its mask, its layout on the canvas, its landmarks."""
