@@ -39,13 +39,11 @@ class Axis:
 
 def mirror_axis(solid: Flags) -> Axis:
     """Return the axis about which the shape, bool (h, w), is most similar to its mirror image."""
-    small = np.asarray(
-        cv2.resize(
-            solid.astype(np.float32), None, fx=1 / DOWNSAMPLING, fy=1 / DOWNSAMPLING,
-            interpolation=cv2.INTER_AREA,
-        ),
-        np.float32,
-    )  # fmt: skip
+    size_factor = 1 / DOWNSAMPLING
+    resized = cv2.resize(
+        solid.astype(np.float32), None, fx=size_factor, fy=size_factor, interpolation=cv2.INTER_AREA
+    )
+    small = np.asarray(resized, np.float32)
     ys, xs = np.mgrid[: small.shape[0], : small.shape[1]]
     centroid = np.array([float((xs * small).sum() / small.sum()), float((ys * small).sum() / small.sum())])
     best = (_overlap(small, centroid, 0, 0), 0.0, 0.0)
