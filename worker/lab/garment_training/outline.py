@@ -101,11 +101,12 @@ FAMILIES: Mapping[str, Family] = {
 
 _LENGTHS: tuple[Range, ...] = ((0.8, 1.1), (1.15, 1.75), (1.75, 2.05), (2.25, 3.1))
 _SLEEVE_LENGTHS: Mapping[str, Range] = {
-    **{"cap": (0.05, 0.2), "short": (0.3, 0.56), "elbow": (0.6, 0.85)},
-    "long": (0.95, 1.7),
+    **{"cap": (0.06, 0.26), "short": (0.3, 0.56), "elbow": (0.6, 0.85)},
+    "long": (0.88, 1.75),
 }
 _WOBBLE = 0.02  # shoulder widths by which left and right differ at random
 _BODYSUIT = 0.06  # of the tops without collar; shops cut them off at the legs
+_QUILTED = 0.25  # of the jackets
 _STEPS = 24  # points of a curve; finer than a pixel of the stored picture
 
 
@@ -367,8 +368,9 @@ class _SleeveStyle:
             angle = rng.choice(
                 [rng.uniform(2, 20), rng.uniform(15, 45), rng.uniform(40, 80)], p=[0.5, 0.3, 0.2]
             )
+            # Straight, folded over the body, or bent outwards.
             bend = rng.choice(
-                [rng.normal(0, 6), -rng.uniform(10, 60), rng.uniform(0, 15)], p=[0.72, 0.2, 0.08]
+                [rng.normal(0, 6), -rng.uniform(15, 115), rng.uniform(0, 15)], p=[0.66, 0.26, 0.08]
             )
             cuff = rng.uniform(0.1, 0.22) if rng.random() < 0.8 else rng.uniform(0.2, 0.4)
         else:
@@ -396,7 +398,7 @@ def _sleeve(
     elbow = shoulder + 0.5 * length * along_upper
     outer = elbow + 0.5 * length * along_lower
     if kind == "cap":
-        inner = armpit + np.array([0.02, 0.0])
+        inner = armpit + 0.45 * length * np.array([np.sin(upper), np.cos(upper)])
     else:
         # The cuff of a short sleeve is about as wide as its armhole; a long one's is given.
         width = style.cuff if kind == "long" else style.cuff * hole * 0.85
@@ -540,6 +542,8 @@ def _front(rng: Generator, garment: Garment, plan: _Plan) -> None:
         wedge = np.array([[0.0, high - 0.02], [lean + gap / 2, low + 0.01], [lean - gap / 2, low + 0.01]])
         garment.parts.append(Part(wedge, "inside", rng.uniform(0.3, 0.9)))
         garment.uncertain |= {"neck_front", "hem_centre"}
+    if plan.family == "jacket" and rng.random() < _QUILTED:
+        _quilt(rng, garment, plan)
     if garment.front == "button":
         half_way = plan.family in ("tee", "v", "high", "shirt") and rng.random() < 0.25
         end = high + 0.25 * (low - high) if half_way else low
@@ -550,6 +554,16 @@ def _front(rng: Generator, garment: Garment, plan: _Plan) -> None:
                 (0.0, float(y)) for y in np.linspace(high + 0.04, end - 0.05, rng.integers(3, 9))
             ]
         garment.uncertain.add("neck_front") if half_way and plan.family != "shirt" else None
+
+
+def _quilt(rng: Generator, garment: Garment, plan: _Plan) -> None:
+    """Sew level lines over the trunk, as on a padded jacket."""
+    right, left = -plan.sides["r"].armpit[0], plan.sides["l"].armpit[0]
+    low = plan.sides["l"].hem[1]
+    for y in np.linspace(plan.sides["l"].shoulder[1] + 0.1, low - 0.05, int(rng.integers(5, 16))):
+        garment.seams.append(
+            np.array([[right * 0.92, y], [0.0, y + rng.normal(0.01, 0.01)], [left * 0.92, y]])
+        )
 
 
 def curve(corners: list[NDArray[np.float64]]) -> Line:

@@ -1,0 +1,277 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from config.errors import WeightsMissingError
+from worker.cloth.garment_network import (
+    ATTRIBUTES,
+    HEATMAP_STRIDE,
+    SLEEVES,
+    GarmentNetwork,
+    NetworkOutput,
+    NetworkShape,
+    normalize,
+)
+from worker.cloth.garment_reader import (
+    MIRROR,
+    GarmentReader,
+    ReaderSettings,
+    decode,
+    peaks,
+    sleeve_by_length,
+)
+from worker.cloth.landmarks import NAMES
+from worker.lab.garment_training import bank, examples
+from worker.lab.garment_training.compose import ComposeSettings, compose, project
+from worker.lab.garment_training.drawn import PaintSettings, drawn
+from worker.lab.garment_training.outline import FAMILIES, draw_up
+from worker.lab.garment_training.train import TrainSettings, course
+
+TINY = NetworkShape(widths=(8, 8, 8, 8, 8), depths=(1, 1, 1, 1), pyramid=8, fine=8, hidden=8)
+SIZE = 96
+PLAIN = ComposeSettings(
+    upright=0.0, tilted=0.0, cut=0.0, perspective=0.0, stretch=0.0, hanger=0.0, tag=0.0, hand=0.0,
+    padded=0.0, fill_layer=(0.9, 0.9),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def network() -> GarmentNetwork:
+    torch.manual_seed(0)
+    return GarmentNetwork(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def garments() -> list[examples.Example]:
+    rng = np.random.default_rng(3)
+    return [drawn(rng, [], PaintSettings(lower=0.0)) for _ in range(12)]
+
+
+def _photo(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_the_network_gives_every_head_at_its_own_resolution(network: GarmentNetwork) -> None:
+    output = network(normalize(torch.from_numpy(_photo(64, 96))[None]))
+
+    assert output.mask.shape == (1, 1, 32, 48)
+    assert output.maps.shape == (1, len(NAMES), 16, 24)
+    assert {name: logits.shape[1] for name, logits in output.attributes.items()} == {
+        name: len(values) for name, values in ATTRIBUTES.items()
+    }
+    assert output.present.shape == (1, len(NAMES))
+    assert output.rotation.shape == (1, 2)
+
+
+def test_the_shipped_network_has_two_to_six_million_parameters() -> None:
+    count = sum(value.numel() for value in GarmentNetwork().parameters())
+
+    assert 2e6 < count < 6e6
+
+
+def test_a_peak_between_cells_is_found_to_a_tenth_of_a_cell() -> None:
+    wanted = np.array([37.3, 21.9])
+    y, x = np.mgrid[:24, :24]
+    cells = wanted / HEATMAP_STRIDE - 0.5
+    one = np.exp(-((x - cells[0]) ** 2 + (y - cells[1]) ** 2) / 2)
+
+    points, mass = peaks((one / one.sum())[None].astype(np.float32), window=3)
+
+    assert np.abs(points[0] - wanted).max() < 0.1 * HEATMAP_STRIDE
+    assert mass[0] > 0.95
+
+
+def test_a_second_lower_peak_does_not_pull_the_landmark() -> None:
+    maps = np.zeros((1, 24, 24), np.float32)
+    maps[0, 4, 5], maps[0, 20, 20] = 0.6, 0.4
+
+    points, mass = peaks(maps, window=3)
+
+    assert points[0] == pytest.approx([22, 18])
+    assert mass[0] == pytest.approx(0.6)
+
+
+def test_mirrored_landmarks_exchange_right_and_left() -> None:
+    assert [NAMES[index] for index in MIRROR[:5]] == [
+        "l_neck",
+        "r_neck",
+        "neck_front",
+        "l_shoulder",
+        "r_shoulder",
+    ]
+    assert [MIRROR[index] for index in MIRROR] == list(range(len(NAMES)))
+    assert examples.MIRROR == MIRROR
+
+
+def test_a_picture_and_its_mirror_image_are_read_as_one() -> None:
+    maps = torch.full((2, len(NAMES), 16, 16), -20.0)
+    for index in range(len(NAMES)):
+        maps[0, index, index, 3] = 20.0
+        maps[1, MIRROR[index], index, 15 - 3] = 20.0
+    turn = torch.tensor([[0.6, 0.8], [-0.6, 0.8]])
+    attributes = {name: torch.zeros(2, len(values)) for name, values in ATTRIBUTES.items()}
+    output = NetworkOutput(
+        torch.zeros(2, 1, 32, 32), maps, torch.full((2, len(NAMES)), 9.0), attributes, turn
+    )
+
+    seen = decode(output)
+
+    cells = seen.points / HEATMAP_STRIDE - 0.5
+    assert cells[:, 0] == pytest.approx(3, abs=0.01)
+    assert cells[:, 1] == pytest.approx(np.arange(len(NAMES)), abs=0.01)
+    assert seen.confidence.min() > 0.99
+    assert seen.rotation == pytest.approx(np.rad2deg(np.arctan2(0.6, 0.8)))
+
+
+class _Finder(torch.nn.Module):
+    """Stands for a trained network: each landmark is where the picture is brightest, up is up."""
+
+    def forward(self, pictures: torch.Tensor) -> NetworkOutput:
+        count = len(pictures)
+        bright = torch.nn.functional.avg_pool2d(pictures.mean(1, keepdim=True), HEATMAP_STRIDE)
+        maps = (40 * bright).expand(-1, len(NAMES), -1, -1)
+        mask = torch.full((count, 1, pictures.shape[2] // 2, pictures.shape[3] // 2), -9.0)
+        quarter = mask.shape[2] // 4
+        mask[..., quarter:-quarter, quarter:-quarter] = 9.0
+        attributes = {name: torch.zeros(count, len(values)) for name, values in ATTRIBUTES.items()}
+        turn = torch.tensor([[0.5, 0.866], [-0.5, 0.866]])
+        return NetworkOutput(mask, maps, torch.full((count, len(NAMES)), 9.0), attributes, turn)
+
+
+def test_landmarks_come_back_to_the_photograph_through_both_passes() -> None:
+    photo = np.zeros((300, 200, 3), np.uint8)
+    photo[150:170, 80:100] = 255
+    reader = GarmentReader(_Finder(), SIZE)  # type: ignore[arg-type]
+
+    reading = reader.read(photo)
+
+    assert np.abs(reading.points - (90, 160)).max() < 8
+    assert reading.mask_of_photo(300, 200).shape == (300, 200)
+    # The network says 30° in the first look and 30° more in the crop that was turned back by 30°.
+    assert reading.rotation == pytest.approx(60, abs=0.1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (700, 20), (20, 700), (533, 400)])
+def test_any_shape_of_photograph_is_read(network: GarmentNetwork, height: int, width: int) -> None:
+    reading = GarmentReader(network, SIZE).read(_photo(height, width))
+
+    assert np.isfinite(reading.points).all()
+    assert reading.points.shape == (len(NAMES), 2)
+    assert all(values.sum() == pytest.approx(1, abs=1e-4) for values in reading.attributes.values())
+    assert -180 <= reading.rotation <= 180
+
+
+def test_the_length_that_landmarks_show_decides_between_cap_and_short() -> None:
+    index = {name: i for i, name in enumerate(NAMES)}
+    points, sure = np.zeros((len(NAMES), 2)), np.ones(len(NAMES), np.float32)
+    points[index["r_shoulder"]], points[index["l_shoulder"]] = (0, 0), (100, 0)
+    points[index["r_cuff_outer"]], points[index["l_cuff_outer"]] = (-18, 4), (118, 4)
+    doubtful = np.array([0.1, 0.0, 0.4, 0.5, 0.0, 0.0], np.float32)
+
+    weighed = sleeve_by_length(doubtful, points, sure)
+
+    assert SLEEVES[int(np.argmax(weighed))] == "cap"
+    assert weighed[0] == pytest.approx(0.1)
+    assert weighed.sum() == pytest.approx(1, abs=1e-5)
+    assert (sleeve_by_length(doubtful, points, 0 * sure) == doubtful).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_drawn_up_with_its_landmarks(family: str) -> None:
+    for seed in range(8):
+        garment = draw_up(np.random.default_rng(seed), family)
+
+        body = {name for name in NAMES if "cuff" not in name}
+        assert body <= set(garment.points)
+        cuffs = sum("cuff" in name for name in garment.points)
+        assert cuffs == (0 if garment.sleeve in ("none", "strap") else 4)
+        assert garment.points["r_shoulder"][0] < garment.points["l_shoulder"][0]
+        assert all(np.isfinite(part.outline).all() for part in garment.parts)
+
+
+def test_drawn_landmarks_lie_on_the_garment_near_its_outline(garments: list[examples.Example]) -> None:
+    import cv2
+
+    on_outline = [
+        NAMES.index(name) for name in ("r_hem", "l_hem", "hem_centre", "r_cuff_outer", "l_cuff_outer")
+    ]
+    for example in garments:
+        solid = (example.rgba[..., 3] >= 128).astype(np.uint8)
+        outside = cv2.distanceTransform(1 - solid, cv2.DIST_L2, 5)
+        inside = cv2.distanceTransform(solid, cv2.DIST_L2, 5)
+        for index in np.flatnonzero(example.weights > 0):
+            x, y = np.clip(np.floor(example.points[index]).astype(int), 0, examples.SIZE - 1)
+            assert outside[y, x] < 0.03 * examples.SIZE
+        hems = [index for index in on_outline[:3] if example.weights[index] > 0]
+        for index in hems:
+            x, y = np.clip(np.floor(example.points[index]).astype(int), 0, examples.SIZE - 1)
+            assert inside[y, x] < 0.06 * examples.SIZE
+
+
+def test_an_example_survives_its_bank(garments: list[examples.Example], tmp_path) -> None:
+    assert bank.write(tmp_path, garments[:3]) == 3
+    assert bank.write(tmp_path, garments[3:4], anew=False) == 4
+
+    kept = bank.Bank(tmp_path)[3]
+
+    assert (kept.rgba == garments[3].rgba).all()
+    assert kept.points == pytest.approx(garments[3].points)
+    assert kept.attributes == garments[3].attributes
+    assert kept.layer
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_composed_garment_keeps_its_landmarks_on_its_mask(seed: int) -> None:
+    rgba = np.zeros((examples.SIZE, examples.SIZE, 4), np.uint8)
+    rgba[60:180, 90:150] = 255
+    example = examples.Example(rgba, layer=True, mask_known=True, rotation=0.0)
+    index = {name: i for i, name in enumerate(NAMES)}
+    for name, point in (
+        ("r_hem", (90, 180)),
+        ("l_hem", (150, 180)),
+        ("r_neck", (90, 60)),
+        ("l_neck", (150, 60)),
+    ):
+        example.points[index[name]], example.weights[index[name]] = point, 1.0
+
+    sample = compose(np.random.default_rng(seed), example, SIZE, [], PLAIN)
+
+    # Up is where the necks are, and the wearer's right is on the left of the upright garment.
+    found = sample.points[[index[name] for name in ("r_neck", "l_neck", "r_hem", "l_hem")]]
+    up = (found[:2].mean(0) - found[2:].mean(0)) / np.linalg.norm(found[:2].mean(0) - found[2:].mean(0))
+    assert up == pytest.approx([sample.turn[0], -sample.turn[1]], abs=0.02)
+    across = found[1] - found[0]
+    assert across @ (-up[1], up[0]) > 0
+    ys, xs = np.nonzero(sample.mask >= 128)
+    centre = 2 * np.array([xs.mean() + 0.5, ys.mean() + 0.5])
+    assert centre == pytest.approx(found.mean(0), abs=1.5)
+
+
+def test_a_homography_moves_points() -> None:
+    moved = project(np.array([[2.0, 0, 1], [0, 2, 3], [0, 0, 1]]), np.array([[1.0, 2.0]]))
+
+    assert moved[0] == pytest.approx([3, 7])
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    settings = TrainSettings()
+
+    assert course(0.0, settings) < 0.01
+    assert course(settings.warm_up, settings) == pytest.approx(1)
+    assert course(1.0, settings) == pytest.approx(settings.rate_end)
+
+
+def test_weights_are_loaded_strictly(tmp_path) -> None:
+    whole = {key: value.contiguous() for key, value in GarmentNetwork().state_dict().items()}
+    save_file(whole, tmp_path / "whole.safetensors")
+    short = dict(whole)
+    short.pop("stem.0.weight")
+    save_file(short, tmp_path / "short.safetensors")
+
+    reader = GarmentReader.load(tmp_path / "whole.safetensors", ReaderSettings(passes=1, mirrored=False))
+    assert reader.read(_photo(40, 30)).confidence.shape == (len(NAMES),)
+    with pytest.raises(WeightsMissingError, match="another network"):
+        GarmentReader.load(tmp_path / "short.safetensors")
+    with pytest.raises(WeightsMissingError, match="none.safetensors"):
+        GarmentReader.load(tmp_path / "none.safetensors")
