@@ -24,14 +24,16 @@ class EdgeSettings:
             cells are about 1 % of it.
         rounds: iterations of GrabCut; after three little moves.
         agree: least intersection over union with the network's mask; else colours misled the refinement.
-        speck: pieces and holes smaller than this share of the garment are dropped.
+        piece: pieces smaller than this share of the garment are dropped: a garment is in one piece.
+        hole: holes smaller than this share of the garment are filled.
     """
 
     side: int = 512
     band: float = 0.016
     rounds: int = 3
     agree: float = 0.88
-    speck: float = 4e-4
+    piece: float = 0.08
+    hole: float = 4e-4
 
 
 SETTINGS = EdgeSettings()
@@ -74,16 +76,15 @@ def _cut(small: Image, solid: NDArray[np.bool_], settings: EdgeSettings) -> NDAr
     whole = (0, 0, bgr.shape[1], bgr.shape[0])
     cv2.grabCut(bgr, trimap, whole, models[0], models[1], settings.rounds, cv2.GC_INIT_WITH_MASK)
     found = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
-    return _without_specks(found, settings.speck)
+    return _without_specks(found, settings)
 
 
-def _without_specks(found: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
-    least = share * np.count_nonzero(found)
-    for wanted in (True, False):
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(
-            (found == wanted).astype(np.uint8), connectivity=4
-        )
-        small = stats[:, cv2.CC_STAT_AREA] < least
+def _without_specks(found: NDArray[np.bool_], settings: EdgeSettings) -> NDArray[np.bool_]:
+    area = np.count_nonzero(found)
+    for wanted, share in ((True, settings.piece), (False, settings.hole)):
+        alike = (found == wanted).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(alike, connectivity=4)
+        small = stats[:, cv2.CC_STAT_AREA] < share * area
         small[0] = False
         found = np.where(small[labels], not wanted, found)
     return found

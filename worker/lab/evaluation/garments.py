@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import GarmentMaskError
+from worker.cloth.garment_edge import refined
 from worker.cloth.garment_reader import GarmentReading
 from worker.cloth.landmarks import NAMES
 from worker.images.arrays import Flags, Image
@@ -169,7 +170,7 @@ def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
     return {
         "pictures": len(scores),
         "mean_iou": round(float(np.mean(scores)), 4),
-        "worst_iou": round(min(scores), 4),
+        "worst_iou": round(float(min(scores)), 4),
     }
 
 
@@ -180,7 +181,7 @@ def masks(folder: Path, reader: Reader) -> Iterator[tuple[str, Image, Flags, Fla
         for ground in GROUNDS:
             picture, truth = lay_on(ground, lifted)
             try:
-                found = reader(picture).mask_of_photo(*picture.shape[:2]) >= 0.5
+                found = refined(picture, reader(picture)) >= 0.5
             except GarmentMaskError:
                 found = np.zeros_like(truth)
             yield f"{sample.name} {ground}", picture, truth, found

@@ -214,12 +214,12 @@ def _picture(
     colours = np.asarray(_recoloured(rng, rgba[..., :3]) * share, np.float32)
     ground = background(rng, size, crops, settings.plain)
     if rng.random() < settings.shadow:
-        shift = rng.normal(0, 0.02, 2) * size
+        shift = rng.normal(0, 0.028, 2) * size
         move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
         dark = cv2.GaussianBlur(
             cv2.warpAffine(alpha, move, (size, size)), (0, 0), rng.uniform(0.005, 0.04) * size
         )
-        ground *= (1 - rng.uniform(0.08, 0.5) * dark)[..., None]
+        ground *= (1 - rng.uniform(0.08, 0.65) * dark)[..., None]
     if attributes[0] in (0, 1) and rng.random() < settings.hanger:
         _hang(rng, ground, example, matrix)
         attributes[list(ATTRIBUTES).index("support")] = SUPPORTS.index("hanger")

@@ -110,7 +110,7 @@ def background(rng: Generator, side: int, crops: Sequence[NDArray[np.uint8]], pl
     """Return a background, (side, side, 3): a studio's with probability `plain`, else floors and beds."""
     if rng.random() < plain:
         return _studio(rng, side)
-    if len(crops) and rng.random() < 0.7:
+    if len(crops) and rng.random() < 0.55:
         patch = crops[int(rng.integers(len(crops)))]
         if rng.random() < 0.5:
             # Mirrored copies side by side have no joints, and are finer.
@@ -135,13 +135,24 @@ def _studio(rng: Generator, side: int) -> Picture:
     return sheet
 
 
+def _pattern(rng: Generator, sheet: Picture) -> None:
+    """Paint a sheet's pattern: stripes, checks, blots or dots."""
+    style = rng.integers(4)
+    if style < 2:
+        _stripe(rng, sheet, both=bool(style))
+    elif style == 2:
+        _blobs(rng, sheet)
+    else:
+        _dots(rng, sheet)
+
+
 def _floor(rng: Generator, side: int) -> Picture:
     """Return boards, tiles, carpet or a patterned sheet."""
     base = np.asarray(rng.uniform(60, 230) + rng.normal(0, 18, 3), np.float32)
     sheet = np.empty((side, side, 3), np.float32)
     sheet[:] = base
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
-    style = rng.integers(4)
+    style = int(rng.choice(4, p=[0.2, 0.2, 0.2, 0.4]))
     if style == 0:
         boards = rng.uniform(3, 12)
         grain = noise(rng, (side, side), (4, 60))
@@ -158,7 +169,7 @@ def _floor(rng: Generator, side: int) -> Picture:
         sheet += (rng.uniform(5, 22) * rng.normal(0, 1, (side, side, 1))).astype(np.float32)
         sheet += (14 * noise(rng, (side, side), (40, 40)))[..., None]
     else:
-        _stripe(rng, sheet, both=bool(rng.integers(2))) if rng.random() < 0.5 else _blobs(rng, sheet)
+        _pattern(rng, sheet)
         sheet += (25 * noise(rng, (side, side), (5, 9)))[..., None]
     if rng.random() < 0.5:
         sheet = np.ascontiguousarray(np.rot90(sheet, 1))

@@ -38,7 +38,7 @@ class PseudoSettings:
         weight: how much a kept landmark counts beside one that was labelled.
     """
 
-    turns: tuple[int, ...] = (90, 200)
+    turns: tuple[int, ...] = (140,)
     alike: float = 0.025
     sure: tuple[float, float] = (0.45, 0.1)
     points: int = 9
@@ -50,9 +50,12 @@ class PseudoSettings:
 SETTINGS = PseudoSettings()
 
 
-def add_pseudo_labels(folder: Path, target: Path, reader: GarmentReader) -> int:
-    """Write a bank of class-labelled photographs with what was read in them; return how many there are."""
-    return bank.write(target, _examples(folder, reader, SETTINGS))
+def add_pseudo_labels(folder: Path, target: Path, reader: GarmentReader, limit: int | None = None) -> int:
+    """Write a bank of class-labelled photographs with what was read in them; return how many there are.
+
+    `limit` photographs are read at most.
+    """
+    return bank.write(target, _examples(folder, reader, SETTINGS, limit))
 
 
 def add_masks(folder: Path, target: Path, reader: GarmentReader, *, everything: bool) -> int:
@@ -68,10 +71,12 @@ def _masked(
         yield from_label(row, photo, _mask(photo, reader.read(photo), settings))
 
 
-def _examples(folder: Path, reader: GarmentReader, settings: PseudoSettings) -> Iterator[Example]:
-    for file, name in classed(folder, held_out=False):
-        if KIND_OF_CLASS[name] not in ("top", "outerwear", "dress"):
-            continue
+def _examples(
+    folder: Path, reader: GarmentReader, settings: PseudoSettings, limit: int | None
+) -> Iterator[Example]:
+    rows = classed(folder, held_out=False)
+    upper = [row for row in rows if KIND_OF_CLASS[row[1]] in ("top", "outerwear", "dress")]
+    for file, name in upper[:limit]:
         photo = read(folder / "unlabelled" / file)
         example = _labelled(photo, reader, settings)
         if example is not None:
