@@ -48,16 +48,16 @@ def row_count(result: Result[Any]) -> int:
 
 def find_job_id(session: Session, job_id: str) -> str | None:
     """Return the id of the job that has this id or alias, or None."""
-    found = session.scalar(select(Job.id).where(Job.id == job_id))
-    return found or session.scalar(select(JobAlias.job_id).where(JobAlias.alias == job_id))
+    own_id = session.scalar(select(Job.id).where(Job.id == job_id))
+    return own_id or session.scalar(select(JobAlias.job_id).where(JobAlias.alias == job_id))
 
 
 def existing_job_id(session: Session, job_id: str) -> str:
     """Return the id of the job that has this id or alias. Raises UnknownJobError."""
-    found = find_job_id(session, job_id)
-    if found is None:
+    existing = find_job_id(session, job_id)
+    if existing is None:
         raise UnknownJobError(f"no job has the id {job_id!r}")
-    return found
+    return existing
 
 
 def claim_is_valid(claim: Claim) -> Conditions:

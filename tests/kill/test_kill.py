@@ -128,7 +128,7 @@ def test_a_job_that_kills_its_worker_in_every_attempt_fails_alone(request, start
 
 def test_a_stage_that_exceeds_its_time_limit_fails(request, start):
     start(TRYON_STAGE_TIMEOUT_S="1")
-    keys, _ = put(request, person="hold forever-held")
+    keys, _ = put(request, person="hold never-released")
     record = ended(tryon.delay(*keys).id)
     assert (record["status"], record["error"]["name"]) == ("failed", "JobTimeoutError")
     assert record["attempt"] == settings().max_attempts
@@ -170,10 +170,10 @@ def test_a_message_is_kept_while_the_database_is_unreachable(request, servers, s
 @pytest.mark.parametrize("server", ["postgres", pytest.param("s3", marks=pytest.mark.full)])
 def test_a_server_restart_during_a_job_is_survived(request, servers, start, server):
     start()
-    keys, contents = put(request, person=f"hold {server}-held")
+    keys, contents = put(request, person=f"hold {server}-restart")
     handle = tryon.delay(*keys)
-    quick.await_held(f"{server}-held")
+    quick.await_hold(f"{server}-restart")
     servers.restart(server)
-    quick.release(f"{server}-held")
+    quick.release(f"{server}-restart")
     assert_correct(ended(handle.id), contents)
     assert jobs.counts() == {"succeeded": 1}

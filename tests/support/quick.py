@@ -62,7 +62,7 @@ def batches() -> list[int]:
     return [int(size) for size in runs("batches")]
 
 
-def await_held(name: str) -> None:
+def await_hold(name: str) -> None:
     """Return once a stage runs that ``hold NAME`` blocks."""
     wait_for(_log("holding-" + name).exists, f"a stage to hold {name}")
 

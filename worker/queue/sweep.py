@@ -65,13 +65,13 @@ def _wake_overdue(app: Celery, queue: str) -> int:
     """Repeat overdue wake-ups of a queue; returns how many were sent."""
     try:
         # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
-        wanted = min(MAX_QUEUED_WAKE_UPS, jobs.ready_count(queue)) - _queue_length(app, queue)
+        room = min(MAX_QUEUED_WAKE_UPS, jobs.ready_count(queue)) - _queue_length(app, queue)
     except (OperationalError, OSError) as error:
         log.warning("No wake-ups on %s: the broker is unreachable (%s)", queue, error)
         return 0
-    if wanted <= 0:
+    if room <= 0:
         return 0
-    return wake.send(app, jobs.overdue_wakes(queue, grace_s=settings().wake_grace_s, limit=wanted))
+    return wake.send(app, jobs.overdue_wakes(queue, grace_s=settings().wake_grace_s, limit=room))
 
 
 def _queue_length(app: Celery, queue: str) -> int:
