@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL := false
 # Compiled modules are kept: every worker and command starts seconds sooner.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup lock demo up test lint unit integration test-kill kill-short bench clean
+.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-kill kill-short coverage reference bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,7 +25,11 @@ setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the mod
 	$(UV) pip sync --quiet --python $(PY) --compile-bytecode --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	.venv/bin/tryon weights fetch
+	@$(PY) -m worker.lab.demo.photographs || echo "WARNING: the golden tests skip without these photographs (they fail in CI)." >&2
 	@touch $@
+
+people: setup ## Fetch the MIT-licensed photographs of people that the golden tests use
+	$(PY) -m worker.lab.demo.photographs
 
 lock: ## Pin the dependencies anew, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
@@ -39,7 +43,7 @@ demo: setup ## Put a garment on a real photograph, through the same queue and wo
 up: setup ## Start everything embedded; Ctrl-C stops all of it
 	.venv/bin/tryon up
 
-test: lint unit integration kill-short ## Lint, unit tests, integration tests and the short kill suite
+test: lint unit golden-test integration kill-short ## Lint, unit, golden, integration tests, short kill suite
 
 lint: setup ## Style, types, import contracts
 	.venv/bin/ruff check .
@@ -50,6 +54,12 @@ lint: setup ## Style, types, import contracts
 unit: setup ## Fast tests without servers
 	$(PY) -m pytest tests/unit
 
+golden-test: setup ## Compare whole pictures and the outputs of every stage with the stored ones
+	$(PY) -m pytest tests/golden
+
+golden: setup ## Store the pictures and stage outputs that the code makes now, after looking at them
+	$(PY) -m tests.golden.update
+
 integration: setup ## Tests against real PostgreSQL, Valkey and S3
 	$(PY) -m pytest tests/integration
 
@@ -58,6 +68,12 @@ kill-short: setup ## A few kills of real worker processes
 
 test-kill: setup ## Kill workers, the broker's memory and the database at every point of a job
 	$(PY) -m pytest tests/kill
+
+coverage: setup ## Line coverage of the unit, golden and integration tests
+	$(PY) -m pytest tests/unit tests/golden tests/integration --cov=config --cov=db --cov=tasks --cov=worker --cov-report=term:skip-covered
+
+reference: setup ## Write docs/reference.md from the code
+	$(PY) -m worker.lab.reference > docs/reference.md
 
 bench: setup ## Measure the embedded stack
 	.venv/bin/tryon bench

@@ -4,6 +4,8 @@ import json
 import logging
 import signal
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,31 +15,49 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from config.settings import settings
+from tasks.cli.output import Json, err
 
 if TYPE_CHECKING:
+    from worker.images.arrays import Labels
+    from worker.lab.cascade_bench.bench import Report, StageComparison
+    from worker.lab.cascade_bench.scenes import Scene
+    from worker.lab.cascade_bench.seeded_weights import Files
     from worker.viton_hd.inputs import TryOnInput
 
-err = Console(stderr=True)
-
-_COLUMNS = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-
-TARGETS = {
+RATIO_TARGETS = {
     ("real", "fast float32"): 0.22,
     ("noisy", "fast float32"): 0.36,
     ("real", "fast bfloat16"): 0.15,
 }
-"""What a fast path's time may be of the plain one's, from end to end on two cores."""
+"""(scene, fast path) -> the largest accepted ratio of its time, end to end, to plain's on 2 cores."""
 
 MEMORY_TARGET = 0.7
-"""What the fast path's peak memory may be of the plain one's."""
+"""The largest accepted ratio of the fast path's peak memory to the plain path's."""
 
-_WIDTH = 100  # columns that the tables need: into a file or a narrow window too, no figure is cut off
-_CAPTION = "max, mean: difference of what the stage makes; mean %: of its range"
+_MIN_TABLE_WIDTH = 100
+"""Columns of the terminal that the tables need: no figure is cut off in a file or a narrow window."""
 
-BF16_WITHOUT_UNITS = (
+_CAPTION = "max, mean: difference of the stage's output; mean %: mean difference as a share of its range"
+
+_BF16_WITHOUT_UNITS = (
     "This processor has no bfloat16 units (avx512_bf16, amx_bf16): PyTorch emulates its convolutions by "
     "converting to float32 and back, so that bfloat16 is slower here than float32 and saves only memory."
 )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured; the fields are the options of the command."""
+
+    person: Path | None
+    garment: Path | None
+    noisy: bool
+    weights: Literal["random", "viton-hd"]
+    dtype: str | None
+    batches: list[int]
+    rounds: int
+    device: str
+    memory: bool
 
 
 def cascade(
@@ -47,98 +67,48 @@ def cascade(
     garment: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A garment's photograph.")
     ] = None,
-    noisy: Annotated[bool, typer.Option("--noisy", help="Also with a parse of random scores.")] = False,
+    noisy: Annotated[
+        bool, typer.Option("--noisy", help="Also measure with a parse from random scores.")
+    ] = False,
     weights: Annotated[
         Literal["random", "viton-hd"],
-        typer.Option(help="Random ones of a fixed seed, or those that the engine viton_hd uses."),
+        typer.Option(help="Random weights of a fixed seed, or the weights of the engine viton_hd."),
     ] = "random",
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Besides float32, of the fast path; without it the device's default."),
+        typer.Option(help="Type of the fast path, besides float32. Unset: the device's default."),
     ] = None,
     batches: Annotated[
-        str, typer.Option(help="How many pictures to draw at once, with commas; empty for none.")
+        str, typer.Option(help="Batch sizes, separated by commas; empty for none.")
     ] = "1,2,4,8",
-    rounds: Annotated[int, typer.Option(min=1, help="How often each path draws each picture.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each path with each picture.")] = 3,
     device: Annotated[str, typer.Option(help="cpu, or a CUDA device.")] = "cpu",
     memory: Annotated[bool, typer.Option(help="Also measure peak memory.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Draw one try-on by the plain and the fast cascade in turn and set them side by side.
+    """Run one try-on by the plain and the fast cascade in turn and compare them.
 
     Without photographs, the demonstration's person and first garment are used.
     """
-    from worker.lab.cascade_bench import bench
-    from worker.viton_hd import files
-
-    sizes = _sizes(batches)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder below goes whatever ends this
+    plan = _Plan(person, garment, noisy, weights, dtype, _batch_sizes(batches), rounds, device, memory=memory)
+    # As after Ctrl+C, a terminated benchmark removes its folder.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not as_json:
         logging.basicConfig(level=logging.WARNING)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with (
         tempfile.TemporaryDirectory(prefix="tryon-bench-") as temporary,
-        Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=err,
-            transient=True,
-        ) as progress,
+        Progress(*columns, console=err, transient=True) as progress,
     ):
-        task = progress.add_task("finding the person's joints and parts")
-
-        def report(text: str) -> None:
-            progress.update(task, description=text)
-
-        folder = Path(temporary)
-        item, parse = _person_and_garment(person, garment)
-        if weights == "random":
-            report("making random weights")
-            paths = bench.seeded_weights(folder)
-            real = bench.Scene("real: the person's own parse", item, bench.persons_parse(parse))
-        else:
-            paths = files.files(settings().models_dir, settings().viton_hd_weights)
-            real = bench.Scene("real: the parse that the segmentation foresees", item, None)
-        scenes = {"real": real}
-        if noisy:
-            labels = bench.noisy_parse(*parse.shape)
-            scenes["noisy"] = bench.Scene("noisy: a parse of random scores", item, labels)
-
-        measured: dict[str, Any] = {"conditions": bench.conditions(device), "weights": weights, "scenes": {}}
-        fast_paths = bench.fast_paths(device, dtype)
-        for name, scene in scenes.items():
-            measured["scenes"][name] = {"title": scene.title, "label_windows": bench.label_windows(scene)}
-            if memory:  # first, while this process holds little
-                bench.save(scene, folder / "scene.npz")
-                peaks = {}
-                for path in ("plain", *fast_paths):
-                    report(f"{name}: peak memory, {path}")
-                    peaks[path] = bench.peak_mib(paths, device, path, folder / "scene.npz")
-                measured["scenes"][name]["memory_mib"] = peaks
-        report("loading the networks")
-        cascades = {path: bench.load(paths, device, path) for path in ("plain", *fast_paths)}
-        for name, scene in scenes.items():
-            found = bench.compare(cascades, scene, rounds=rounds, report=report)
-            measured["scenes"][name]["stages"] = found
-        plain_s = measured["scenes"]["real"]["stages"][fast_paths[0]][-1]["plain_s"]
-        measured["pictures_per_second"] = {"plain": {"1": round(1 / plain_s, 4)}}
-        for path in fast_paths:
-            rates = {}
-            for size in sizes:
-                report(f"{path}, {size} at once")
-                rates[str(size)] = round(bench.pictures_per_second(cascades[path], real, size), 4)
-            measured["pictures_per_second"][path] = rates
-        if device.startswith("cuda"):
-            report("what ALIAS cannot do without")
-            measured["alias_floors"] = {path: _floors(device, path) for path in fast_paths}
-        measured["conditions"]["load_after"] = bench.conditions(device)["load"]
+        task = progress.add_task("detecting the person's joints and parts")
+        measured = _measure(plan, Path(temporary), lambda text: progress.update(task, description=text))
     if as_json:
         print(json.dumps(measured))
     else:
         _print(measured)
 
 
-def _sizes(batches: str) -> list[int]:
+def _batch_sizes(batches: str) -> list[int]:
     try:
         sizes = [int(size) for size in batches.split(",") if size.strip()]
     except ValueError:
@@ -148,16 +118,99 @@ def _sizes(batches: str) -> list[int]:
     return sizes
 
 
-def _floors(device: str, path: str) -> dict[str, float]:
-    """Return the ALIAS generator's floors on the device in the fast path's type."""
+def _measure(plan: _Plan, folder: Path, report: "Report") -> dict[str, Any]:
+    """Return the measurements, as printed with --json; temporary files are written to the folder."""
+    from worker.lab.cascade_bench import bench
+    from worker.lab.cascade_bench.scenes import count_label_windows
+
+    files, scenes = _files_and_scenes(plan, folder, report)
+    fast_paths = bench.fast_paths(plan.device, plan.dtype)
+    paths = (bench.PLAIN, *fast_paths)
+    conditions: dict[str, Any] = {**bench.conditions(plan.device)}
+    measured_scenes: dict[str, dict[str, Any]] = {}
+    for name, scene in scenes.items():
+        measured_scenes[name] = {"title": scene.title, "label_windows": count_label_windows(scene)}
+        if plan.memory:  # first, while this process uses little memory
+            peaks = _peak_memory(plan, name, scene, files, paths, folder / "scene.npz", report)
+            measured_scenes[name]["memory_mib"] = peaks
+    report("loading the networks")
+    cascades = {path: bench.load_cascade(files, plan.device, path) for path in paths}
+    for name, scene in scenes.items():
+        stages = bench.compare(cascades, scene, rounds=plan.rounds, report=report)
+        measured_scenes[name]["stages"] = stages
+    plain_s = measured_scenes["real"]["stages"][fast_paths[0]][-1]["plain_s"]
+    rates: dict[str, dict[str, float]] = {bench.PLAIN: {"1": round(1 / plain_s, 4)}}
+    for path in fast_paths:
+        rates[path] = {}
+        for size in plan.batches:
+            report(f"{path}, batches of {size}")
+            rate = bench.pictures_per_second(cascades[path], scenes["real"], size)
+            rates[path][str(size)] = round(rate, 4)
+    measured = {
+        "conditions": conditions,
+        "weights": plan.weights,
+        "scenes": measured_scenes,
+        "pictures_per_second": rates,
+    }
+    if plan.device.startswith("cuda"):
+        report("lower bounds of ALIAS")
+        measured["alias_floors"] = {path: _lower_bounds(plan.device, path) for path in fast_paths}
+    conditions["load_after"] = bench.conditions(plan.device)["load"]
+    return measured
+
+
+def _files_and_scenes(plan: _Plan, folder: Path, report: "Report") -> "tuple[Files, dict[str, Scene]]":
+    """Return the weight files, and the scenes `real` and, if requested, `noisy`."""
+    from worker.lab.cascade_bench.scenes import Scene, noisy_parse, person_parse
+    from worker.lab.cascade_bench.seeded_weights import write_seeded_weights
+    from worker.viton_hd.files import weight_files
+
+    item, parse = _person_and_garment(plan.person, plan.garment)
+    if plan.weights == "random":
+        report("writing random weights")
+        files = write_seeded_weights(folder)
+        real = Scene("real: the person's own parse", item, person_parse(parse))
+    else:
+        files = weight_files(settings().models_dir, settings().viton_hd_weights)
+        real = Scene("real: the parse that the segmentation predicts", item, None)
+    scenes = {"real": real}
+    if plan.noisy:
+        scenes["noisy"] = Scene("noisy: a parse from random scores", item, noisy_parse(*parse.shape))
+    return files, scenes
+
+
+def _peak_memory(
+    plan: _Plan,
+    name: str,
+    scene: "Scene",
+    files: "Files",
+    paths: tuple[str, ...],
+    scene_file: Path,
+    report: "Report",
+) -> dict[str, dict[str, float]]:
+    """Return the peak memory of a new process for each path, MiB."""
+    from worker.lab.cascade_bench.bench import peak_mib
+    from worker.lab.cascade_bench.scenes import save_scene
+
+    save_scene(scene, scene_file)
+    peaks = {}
+    for path in paths:
+        report(f"{name}: peak memory, {path}")
+        peaks[path] = peak_mib(files, plan.device, path, scene_file)
+    return peaks
+
+
+def _lower_bounds(device: str, path: str) -> dict[str, float]:
+    """Return the ALIAS generator's lower bounds on the device, in the fast path's type."""
     import torch
 
-    from worker.lab.cascade_bench import floors
+    from worker.lab.cascade_bench.bench import path_dtype
+    from worker.lab.cascade_bench.lower_bounds import lower_bounds
 
-    return floors.floors(torch.device(device), getattr(torch, path.removeprefix("fast "))).record()
+    return lower_bounds(torch.device(device), path_dtype(path)).record()
 
 
-def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[TryOnInput, Any]":
+def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[TryOnInput, Labels]":
     """Return the cascade's input for the photographs, as the stages make it, and the person's CIHP parse."""
     from worker.artifacts.bundle import encode_png
     from worker.contract import Bundle
@@ -183,96 +236,113 @@ def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[Try
             bundles[row.name] = local.run_stage(row, sources, bundles, options, models, names=names)
     finally:
         models.close()
-    posed, cut, parse = bundles["pose"], bundles["cloth"], bundles["parse"]["parse.png"]
+    pose, cloth, parse = bundles["pose"], bundles["cloth"], bundles["parse"]["parse.png"]
     photo = decode_input(sources["person"], name=names["person"])
     item = TryOnInput.of_person(
-        Frame(**posed["frame.json"]).to_canvas(photo, fill=FILL),
-        from_openpose_json(posed["pose.json"]).body,
+        Frame(**pose["frame.json"]).to_canvas(photo, fill=FILL),
+        from_openpose_json(pose["pose.json"]).body,
         parse,
-        posed["pose.png"],
-        cut["cloth.png"],
-        cut["mask.png"],
+        pose["pose.png"],
+        cloth["cloth.png"],
+        cloth["mask.png"],
         seed=0,
     )
     return item, parse
 
 
-def _print(measured: dict[str, Any]) -> None:
+def _print(measured: Mapping[str, Any]) -> None:
     conditions = measured["conditions"]
-    console = Console(width=max(_WIDTH, Console().width))
+    on_cpu = conditions["device"] == "cpu"
+    console = Console(width=max(_MIN_TABLE_WIDTH, Console().width))
+    _print_conditions(console, conditions, measured["weights"])
+    for name, scene in measured["scenes"].items():
+        for path, rows in scene["stages"].items():
+            _print_stages(console, scene, path, rows)
+            target = RATIO_TARGETS.get((name, path))
+            if target and on_cpu:
+                _print_verdict(f"{scene['title']}; {path}: time", rows[-1]["ratio"], target)
+        if "memory_mib" in scene:
+            _print_memory(console, scene, on_gpu=not on_cpu)
+    rates = measured["pictures_per_second"]
+    _print_rates(console, rates)
+    if "alias_floors" in measured:
+        _print_lower_bounds(console, measured["alias_floors"])
+    has_bf16_units = any(unit.endswith("_bf16") for unit in conditions["units"])
+    if "fast bfloat16" in rates and on_cpu and not has_bf16_units:
+        typer.echo(_BF16_WITHOUT_UNITS)
+
+
+def _print_conditions(console: Console, conditions: Mapping[str, Any], weights: str) -> None:
     units = ", ".join(conditions["units"]) or "no AVX-512"
     console.print(
         f"{conditions['processor']} ({units}), {conditions['cores']} cores, {conditions['threads']} threads, "
         f"device {conditions['device']}, PyTorch {conditions['torch']}, Python {conditions['python']}, "
-        f"{measured['weights']} weights; load average {conditions['load'][0]} before, "
+        f"{weights} weights; load average {conditions['load'][0]} before, "
         f"{conditions['load_after'][0]} after",
         highlight=False,
     )
-    for name, scene in measured["scenes"].items():
-        number = scene["label_windows"]
-        of = f", {number} distinct label windows" if number is not None else ""
-        for path, rows in scene["stages"].items():
-            table = Table(title=f"{scene['title']}{of}; {path}", caption=_CAPTION)
-            for column in ("stage", "plain s", "fast s", "ratio", "CPU ratio", "max", "mean", "mean %"):
-                table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
-            for row in rows:
-                seconds = (f"{row[key]:.4g}" for key in ("plain_s", "fast_s"))
-                ratios = (f"{row[key]:.3f}" for key in ("ratio", "cpu_ratio"))
-                apart = (f"{row[key]:.1e}" for key in ("max_difference", "mean_difference"))
-                table.add_row(row["stage"], *seconds, *ratios, *apart, f"{100 * row['mean_of_range']:.1e}")
-            console.print(table)
-            target = TARGETS.get((name, path))
-            if target and conditions["device"] == "cpu":
-                _judge(f"{scene['title']}; {path}: time", rows[-1]["ratio"], target)
-        if "memory_mib" in scene:
-            _print_memory(console, scene, on_card=conditions["device"] != "cpu")
-    table = Table("pictures a second at batch", title="throughput, the real parse")
-    rates = measured["pictures_per_second"]
-    sizes = list(dict.fromkeys(size for path in rates.values() for size in path))
-    for size in sizes:
-        table.add_column(size, justify="right")
-    for path, found in rates.items():
-        table.add_row(path, *(str(found.get(size, "")) for size in sizes))
+
+
+def _print_stages(
+    console: Console, scene: Mapping[str, Any], path: str, rows: "list[StageComparison]"
+) -> None:
+    window_count = scene["label_windows"]
+    windows = f", {window_count} distinct label windows" if window_count is not None else ""
+    table = Table(title=f"{scene['title']}{windows}; {path}", caption=_CAPTION)
+    for column in ("stage", "plain s", "fast s", "ratio", "CPU ratio", "max", "mean", "mean %"):
+        table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["stage"],
+            f"{row['plain_s']:.4g}",
+            f"{row['fast_s']:.4g}",
+            f"{row['ratio']:.3f}",
+            f"{row['cpu_ratio']:.3f}",
+            f"{row['max_difference']:.1e}",
+            f"{row['mean_difference']:.1e}",
+            f"{100 * row['mean_of_range']:.1e}",
+        )
     console.print(table)
-    if "alias_floors" in measured:
-        _print_floors(console, measured["alias_floors"])
-    if "fast bfloat16" in rates and conditions["device"] == "cpu" and not _has_bf16(conditions["units"]):
-        typer.echo(BF16_WITHOUT_UNITS)
 
 
-def _print_memory(console: Console, scene: dict[str, Any], *, on_card: bool) -> None:
+def _print_memory(console: Console, scene: Mapping[str, Any], *, on_gpu: bool) -> None:
     table = Table("MiB", title=f"peak memory of a new process; {scene['title']}")
-    # On a card, its memory is what is scarce.
-    columns = {"imported": "start", "loading": "loaded", "drawing": "peak"}
-    columns |= {"on the card": "device_peak"} if on_card else {}
+    columns = {"imported": "start", "loading": "loaded", "running": "peak"}
+    columns |= {"on the GPU": "device_peak"} if on_gpu else {}
     for column in (*columns, "of plain's"):
         table.add_column(column, justify="right")
     peaks = scene["memory_mib"]
-    scarce = list(columns.values())[-1]
-    shares = {path: peak[scarce] / peaks["plain"][scarce] for path, peak in peaks.items()}
+    compared = "device_peak" if on_gpu else "peak"  # the memory that limits a worker
+    shares = {path: peak[compared] / peaks["plain"][compared] for path, peak in peaks.items()}
     for path, peak in peaks.items():
-        table.add_row(path, *(f"{peak[at]:.0f}" for at in columns.values()), f"{shares[path]:.3f}")
+        table.add_row(path, *(f"{peak[key]:.0f}" for key in columns.values()), f"{shares[path]:.3f}")
     console.print(table)
-    if not on_card:
+    if not on_gpu:
         for path in list(peaks)[1:]:
-            _judge(f"{scene['title']}; {path}: peak memory", shares[path], MEMORY_TARGET)
+            _print_verdict(f"{scene['title']}; {path}: peak memory", shares[path], MEMORY_TARGET)
 
 
-def _print_floors(console: Console, floors: dict[str, dict[str, float]]) -> None:
-    table = Table("", title="the least that ALIAS can take for a picture, at the speed measured here")
+def _print_rates(console: Console, rates: Mapping[str, Mapping[str, float]]) -> None:
+    table = Table("pictures a second at batch", title="throughput, the real parse")
+    sizes = list(dict.fromkeys(size for path_rates in rates.values() for size in path_rates))
+    for size in sizes:
+        table.add_column(size, justify="right")
+    for path, path_rates in rates.items():
+        table.add_row(path, *(str(path_rates.get(size, "")) for size in sizes))
+    console.print(table)
+
+
+def _print_lower_bounds(console: Console, bounds: Mapping[str, Mapping[str, float]]) -> None:
+    table = Table("", title="lower bounds of ALIAS for one picture, at the speed measured here")
     for column in ("GFLOP", "TFLOP/s", "arithmetic ms", "GB", "GB/s", "bandwidth ms"):
         table.add_column(column, justify="right")
-    for path, found in floors.items():
-        arithmetic = (found["gflop"], found["tflops"], 1000 * found["arithmetic_s"])
-        bandwidth = (found["gigabytes"], found["gigabytes_per_s"], 1000 * found["bandwidth_s"])
+    for path, record in bounds.items():
+        arithmetic = (record["gflop"], record["tflops"], 1000 * record["arithmetic_s"])
+        bandwidth = (record["gigabytes"], record["gigabytes_per_s"], 1000 * record["bandwidth_s"])
         table.add_row(path, *(f"{value:.2f}" for value in (*arithmetic, *bandwidth)))
     console.print(table)
 
 
-def _judge(what: str, ratio: float, target: float) -> None:
+def _print_verdict(subject: str, ratio: float, target: float) -> None:
     verdict = "within" if ratio <= target else "MORE THAN"
-    typer.echo(f"{what} {ratio:.3f} of the plain path's, {verdict} the {target} aimed at on 2 cores")
-
-
-def _has_bf16(units: list[str]) -> bool:
-    return any(unit.endswith("_bf16") for unit in units)
+    typer.echo(f"{subject} {ratio:.3f} of the plain path's, {verdict} the target of {target} on 2 cores")

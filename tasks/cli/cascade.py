@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from config.settings import settings
+from tasks.cli.output import err
 
 if TYPE_CHECKING:
     import torch
 
+    from worker.lab.cascade_training.data import PairFolder
+    from worker.lab.cascade_training.perceptual import PerceptualLoss
+
 app = typer.Typer(help="Train the networks of the engine viton_hd.", no_args_is_help=True)
-err = Console(stderr=True)
 
 
 class Network(StrEnum):
@@ -27,14 +29,14 @@ class Network(StrEnum):
 
 
 class SizeName(StrEnum):
-    """The sizes that `worker.lab.cascade_training.sizes` has."""
+    """The names of `worker.lab.cascade_training.sizes.SIZES`."""
 
     full = "full"
     small = "small"
 
 
 class Precision(StrEnum):
-    """What the networks' convolutions work in."""
+    """The type of the networks' convolutions."""
 
     auto = "auto"
     float32 = "float32"
@@ -47,18 +49,26 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder laid out as VITON-HD's training set.")],
     run: Annotated[Path, typer.Option(help="The run's folder, for checkpoints, curves and sheets.")],
     pairs: Annotated[
-        Path | None, typer.Option(help="Lines of a person's and the worn garment's file; else of one name.")
+        Path | None,
+        typer.Option(
+            help="File with a person's and a garment's file name on each line. Unset: pairs of equal names."
+        ),
     ] = None,
-    size: Annotated[SizeName, typer.Option(help="full, or small to try it out.")] = SizeName.full,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many; else the recipe's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a step; else the recipe's.")] = None,
+    size: Annotated[SizeName, typer.Option(help="full, or small for a quick trial.")] = SizeName.full,
+    steps: Annotated[int | None, typer.Option(min=1, help="The last step. Unset: the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs in a step. Unset: the recipe's.")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At first, else the recipe's; it falls to zero over the second half.")
+        float | None,
+        typer.Option(help="The initial rate; it falls to zero over the second half. Unset: the recipe's."),
     ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto; else TRYON_DEVICE.")] = None,
+    seed: Annotated[
+        int, typer.Option(help="Decides the initial weights, the order of the pairs and the noise.")
+    ] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:N or auto. Unset: TRYON_DEVICE.")
+    ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="auto: bfloat16 on cards that have it, float32 elsewhere.")
+        Precision, typer.Option(help="auto: bfloat16 on GPUs with bfloat16 units, float32 elsewhere.")
     ] = Precision.auto,
     matcher: Annotated[
         Path | None, typer.Option(help="For alias: the gmm_final.pth of the same size.", dir_okay=False)
@@ -67,18 +77,16 @@ def train(
         bool, typer.Option(help="For alias: the perceptual loss, which needs vgg19.")
     ] = True,
     start: Annotated[
-        Path | None, typer.Option(help="Weights to begin with, such as the published.", dir_okay=False)
+        Path | None, typer.Option(help="Initial weights, such as the published ones.", dir_okay=False)
     ] = None,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 1000,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     sheet_every: Annotated[int, typer.Option(min=1, help="Epochs between sample sheets.")] = 1,
     readers: Annotated[int, typer.Option(min=0, help="Processes that read pictures ahead.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on with the run where it stopped.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume the run from its last checkpoint.")] = False,
 ) -> None:
-    """Train a network by the paper's losses; it is left in the run's folder as the engine loads it."""
+    """Train a network with the paper's losses; its file in the run's folder is what the engine loads."""
     import torch
 
-    from worker.lab.cascade_training.data import open_folder
-    from worker.lab.cascade_training.perceptual import PerceptualLoss
     from worker.lab.cascade_training.sizes import SIZES
     from worker.lab.cascade_training.train import NETWORKS, Plan
     from worker.lab.cascade_training.train import train as run_training
@@ -96,58 +104,82 @@ def train(
         sheet_every=sheet_every,
         readers=readers,
     )
-    where = choose(device or settings().device)[0]
-    dtype = _dtype(precision, where)
-    judged = network is Network.alias and perceptual
-    loss = PerceptualLoss.load(settings().models_dir) if judged else None
-    if network is Network.alias and not perceptual:
-        err.print("Training without the perceptual loss, as --no-perceptual asks.")
-    folder = open_folder(data, pairs)
-    if folder.left_out:
-        name, reason = next(iter(folder.left_out.items()))
-        err.print(f"{len(folder.left_out)} people are left out, such as {name}: {reason}")
+    chosen_device = choose(device or settings().device)[0]
+    dtype = _dtype(precision, chosen_device)
+    loss = _perceptual_loss(perceptual) if network is Network.alias else None
+    folder = _open_folder(data, pairs)
     err.print(
-        f"{len(folder.pairs)} pairs, {plan.steps} steps on {where} in {str(dtype).removeprefix('torch.')}"
+        f"{len(folder.pairs)} pairs, {plan.steps} steps on {chosen_device} in "
+        f"{str(dtype).removeprefix('torch.')}"
     )
-    last: dict[str, float] = {}
-    with Progress(console=err) as progress:
-        bar = progress.add_task("steps", total=plan.steps)
-
-        def report(step: int, losses: dict[str, float]) -> None:
-            last.update(losses)
-            shown = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
-            progress.update(bar, completed=step, description=shown)
-
+    with _Progress(plan.steps) as progress:
         file = run_training(
             plan,
             folder,
             run,
-            device=torch.device(where),
+            device=torch.device(chosen_device),
             precision=dtype,
             matcher=matcher,
             perceptual=loss,
             start=start,
             resume=resume,
-            report=report,
+            report=progress.report,
         )
-    print(json.dumps({"weights": str(file), "steps": plan.steps, "losses": last}))
+    print(json.dumps({"weights": str(file), "steps": plan.steps, "losses": progress.last_losses}))
 
 
 @app.command()
 def pairs(
     people: Annotated[Path, typer.Argument(help="Folder of people laid out as VITON-HD.", exists=True)],
-    data: Annotated[Path, typer.Argument(help="The folder to make.")],
+    data: Annotated[Path, typer.Argument(help="The new folder.")],
 ) -> None:
-    """Make pairs to try training out: each person with a garment cut out of their own photograph."""
+    """Make pairs for a trial of the training: each person with a garment from their own photograph."""
     from worker.lab.cascade_training.cutout import make_pairs
 
     print(json.dumps({"data": str(data), "pairs": make_pairs(people, data)}))
 
 
+class _Progress(Progress):
+    """A progress bar with the losses, which keeps the last ones."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(console=err)
+        self.last_losses: dict[str, float] = {}
+        self._bar = self.add_task("steps", total=steps)
+
+    def report(self, step: int, losses: dict[str, float]) -> None:
+        """Show the finished steps and the mean losses."""
+        self.last_losses.update(losses)
+        values = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        self.update(self._bar, completed=step, description=values)
+
+
 def _dtype(precision: Precision, device: str) -> "torch.dtype":
     import torch
 
+    from worker.viton_hd.cascade import MIN_BFLOAT16_CAPABILITY
+
     if precision is not Precision.auto:
         return torch.float32 if precision is Precision.float32 else torch.bfloat16
-    native = device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if native else torch.float32
+    on_cuda = device.startswith("cuda")
+    has_bfloat16 = on_cuda and torch.cuda.get_device_capability(device) >= MIN_BFLOAT16_CAPABILITY
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def _perceptual_loss(requested: bool) -> "PerceptualLoss | None":
+    from worker.lab.cascade_training.perceptual import PerceptualLoss
+
+    if requested:
+        return PerceptualLoss.load(settings().models_dir)
+    err.print("Training without the perceptual loss, because of --no-perceptual.")
+    return None
+
+
+def _open_folder(data: Path, pairs_file: Path | None) -> "PairFolder":
+    from worker.lab.cascade_training.data import open_folder
+
+    folder = open_folder(data, pairs_file)
+    if folder.left_out:
+        name, reason = next(iter(folder.left_out.items()))
+        err.print(f"{len(folder.left_out)} people are left out, such as {name}: {reason}")
+    return folder

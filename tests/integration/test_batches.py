@@ -1,4 +1,4 @@
-"""Several jobs' pictures drawn at once: the real `generate` on real rows, with a stand-in cascade."""
+"""Batches of jobs: the stage `generate` on rows of the database, with a simulated cascade."""
 
 from types import SimpleNamespace
 
@@ -34,20 +34,20 @@ JOINTS = {
 }
 
 
-class Cascade:
-    """Draws each item's seed and agnostic person as a flat colour, and keeps the seeds of each call."""
+class SimulatedCascade:
+    """Returns each agnostic person with the seed in the red channel; records the seeds of each call."""
 
-    def __init__(self, misbehave=lambda items: None):
+    def __init__(self, side_effect=lambda items: None):
         self.calls = []
-        self.misbehave = misbehave
+        self.side_effect = side_effect
 
     def __call__(self, items):
         self.calls.append([item.seed for item in items])
-        self.misbehave(items)
-        return [self.drawn(item) for item in items]
+        self.side_effect(items)
+        return [self.output(item) for item in items]
 
     @staticmethod
-    def drawn(item):
+    def output(item):
         picture = item.image_agnostic.copy()
         picture[:, :, 0] = item.seed
         return SimpleNamespace(image=picture, warped=picture[:8, :8])
@@ -55,7 +55,7 @@ class Cascade:
 
 @pytest.fixture(autouse=True)
 def _clean(database, tmp_path, monkeypatch, request):
-    """A clean database without workers, and weights that are this test's own, as its artifacts then are."""
+    """A clean database without workers, and weights of this test alone: no artifact of another test fits."""
     for name in NAMES:
         (tmp_path / catalogue()[name].file).write_text(request.node.name)
     monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
@@ -68,7 +68,7 @@ def _clean(database, tmp_path, monkeypatch, request):
     settings.cache_clear()
 
 
-def posed(joints):
+def pose_bundle(joints):
     body = np.zeros((25, 3), np.float32)
     for joint, (x, y) in joints.items():
         body[joint] = x, y, 1
@@ -80,99 +80,99 @@ def posed(joints):
     }
 
 
-def parsed():
+def parse_bundle():
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     labels[280:700, 280:490] = Part.UPPER_CLOTHES
     return {"parse.png": labels}
 
 
-BEFORE = {
-    "pose": pack(posed(JOINTS)),
+EARLIER_BUNDLES = {
+    "pose": pack(pose_bundle(JOINTS)),
     "cloth": pack({"cloth.png": PHOTO[::-1].copy(), "mask.png": PHOTO[..., 0].copy()}),
-    "parse": pack(parsed()),
+    "parse": pack(parse_bundle()),
 }
-HIPLESS = pack(posed({joint: at for joint, at in JOINTS.items() if joint != Body25.R_HIP}))
+HIPLESS = pack(pose_bundle({joint: xy for joint, xy in JOINTS.items() if joint != Body25.R_HIP}))
 
 
-def submit(job_id, *, pose=BEFORE["pose"], **request):
-    """Write a job that is ready to be drawn."""
-    usual = {"person_key": "photo", "cloth_key": "cloth", "engine": "viton_hd"}
-    submit_drawable(job_id, BEFORE | {"pose": pose}, **(usual | request))
+def submit(job_id, *, pose=EARLIER_BUNDLES["pose"], **request):
+    """Write a job whose stage `generate` is ready."""
+    defaults = {"person_key": "photo", "cloth_key": "cloth", "engine": "viton_hd"}
+    submit_drawable(job_id, EARLIER_BUNDLES | {"pose": pose}, **(defaults | request))
 
 
 def run(job_id, cascade, *, batch=3):
-    """Run the job's last stage; returns the jobs that were woken."""
-    woken = []
+    """Run the job's last stage; return the jobs that get a wake-up."""
+    wake_ups = []
     models = SimpleNamespace(of=lambda method: cascade, batch=batch)
-    runner.run_stage(job_id, "generate", worker="w", models=models, wake=woken.extend)
-    return [wake.job_id for wake in woken]
+    runner.run_stage(job_id, "generate", worker="w", models=models, wake=wake_ups.extend)
+    return [wake_up.job_id for wake_up in wake_ups]
 
 
-def generated(job_id):
+def generate_stage(job_id):
     return jobs.status(job_id)["stages"][-1]
 
 
 def result(job_id):
-    return unpack(storage().get_artifact(generated(job_id)["artifact_key"]))["result.png"]
+    return unpack(storage().get_artifact(generate_stage(job_id)["artifact_key"]))["result.png"]
 
 
-def test_ready_jobs_are_drawn_at_once_and_each_gets_its_own_picture():
+def test_ready_jobs_are_one_batch_and_each_gets_its_own_picture():
     submit("a", seed=1)
     submit("b", seed=2, engine="auto", output_format="jpeg")
     submit("c", seed=3, priority=4)
     submit("geometric", seed=4, engine="geometric")
-    cascade = Cascade()
+    cascade = SimulatedCascade()
     run("a", cascade, batch=8)
-    assert cascade.calls == [[1, 3, 2]], "the one that was asked for, then the most urgent"
+    assert cascade.calls == [[1, 3, 2]], "the job of the wake-up, then by priority"
     for job_id, seed in (("a", 1), ("b", 2), ("c", 3)):
-        record, made = jobs.status(job_id), generated(job_id)
+        record, stage = jobs.status(job_id), generate_stage(job_id)
         assert (record["status"], record["engine"]) == ("succeeded", "viton_hd")
-        assert (made["attempt"], made["worker"], made["cache_hit"]) == (1, "w", False)
-        assert 0 < made["compute_ms"] < made["run_ms"]
+        assert (stage["attempt"], stage["worker"], stage["cache_hit"]) == (1, "w", False)
+        assert 0 < stage["compute_ms"] < stage["run_ms"]
         assert storage().get_result(record["result_key"])
         assert (result(job_id)[..., 0] == seed).all()
-    assert generated("geometric")["status"] == "ready"
+    assert generate_stage("geometric")["status"] == "ready"
     run("b", cascade)
-    assert len(cascade.calls) == 1, "its wake-up comes late and finds it done"
+    assert len(cascade.calls) == 1, "its own wake-up arrives after it has succeeded"
 
 
-def test_a_picture_of_a_batch_is_the_one_that_is_drawn_alone():
+def test_a_picture_of_a_batch_equals_the_picture_of_a_job_alone():
     for seed in (1, 2):
         submit(f"job-{seed}", seed=seed)
-    run("job-1", Cascade())
+    run("job-1", SimulatedCascade())
     for seed in (1, 2):
         alone = StageInput(
             sources={"person": encode_png(PHOTO)},
             names={"person": "photo", "cloth": "cloth"},
-            artifacts={name: unpack(data) for name, data in BEFORE.items()},
+            artifacts={name: unpack(data) for name, data in EARLIER_BUNDLES.items()},
             options=table.selected(table.stage("generate"), jobs.status(f"job-{seed}")["options"]),
         )
-        assert (VitonHdEngine().draw(Cascade(), alone)["result.png"] == result(f"job-{seed}")).all()
+        assert (VitonHdEngine().draw(SimulatedCascade(), alone)["result.png"] == result(f"job-{seed}")).all()
 
 
-def test_one_picture_at_a_time_takes_no_other_job():
+def test_a_batch_size_of_1_claims_no_other_job():
     submit("a", seed=1)
     submit("b", seed=2)
-    cascade = Cascade()
+    cascade = SimulatedCascade()
     run("a", cascade, batch=1)
     assert cascade.calls == [[1]]
-    assert generated("b")["status"] == "ready"
+    assert generate_stage("b")["status"] == "ready"
 
 
-def test_a_batch_is_no_larger_than_asked_and_the_rest_is_left_ready():
+def test_a_batch_has_at_most_the_configured_size_and_the_rest_stays_ready():
     for seed in range(5):
         submit(f"job-{seed}", seed=seed)
-    cascade = Cascade()
+    cascade = SimulatedCascade()
     run("job-4", cascade)
     assert cascade.calls == [[4, 0, 1]], "the oldest first"
-    assert [generated(f"job-{seed}")["status"] for seed in (2, 3)] == ["ready", "ready"]
+    assert [generate_stage(f"job-{seed}")["status"] for seed in (2, 3)] == ["ready", "ready"]
 
 
-def test_an_input_at_fault_fails_its_own_job_alone():
+def test_an_invalid_input_fails_only_its_own_job():
     submit("a", seed=1)
     submit("hipless", seed=2, pose=HIPLESS)
     submit("c", seed=3)
-    cascade = Cascade()
+    cascade = SimulatedCascade()
     run("a", cascade)
     assert cascade.calls == [[1, 3]]
     record = jobs.status("hipless")
@@ -181,95 +181,95 @@ def test_an_input_at_fault_fails_its_own_job_alone():
     assert jobs.status("a")["status"] == jobs.status("c")["status"] == "succeeded"
 
 
-def test_the_error_of_the_job_that_was_asked_for_is_raised_and_the_others_are_drawn():
+def test_the_error_of_the_wake_ups_job_is_raised_and_the_others_succeed():
     submit("hipless", seed=1, pose=HIPLESS)
     submit("b", seed=2)
     with pytest.raises(PoseError, match="right hip"):
-        run("hipless", Cascade())
+        run("hipless", SimulatedCascade())
     assert jobs.status("b")["status"] == "succeeded"
 
 
-def test_an_input_that_is_gone_fails_its_own_job_alone():
+def test_a_deleted_input_fails_only_its_own_job():
     submit("a", seed=1)
-    submit("gone", seed=2, person_key="gone")
-    cascade = Cascade()
+    submit("deleted", seed=2, person_key="deleted")
+    cascade = SimulatedCascade()
     run("a", cascade)
     assert cascade.calls == [[1]]
-    assert jobs.status("gone")["error"]["name"] == "InputValidationError"
+    assert jobs.status("deleted")["error"]["name"] == "InputValidationError"
     assert jobs.status("a")["status"] == "succeeded"
 
 
-def test_the_same_artifact_twice_is_drawn_once():
+def test_two_jobs_with_the_same_artifact_compute_it_once():
     submit("a", seed=1)
     submit("twin", seed=1)
     submit("c", seed=3)
-    cascade = Cascade()
+    cascade = SimulatedCascade()
     assert run("a", cascade) == ["twin"]
     assert cascade.calls == [[1, 3]]
-    assert (generated("twin")["status"], generated("twin")["attempt"]) == ("ready", 0)
+    assert (generate_stage("twin")["status"], generate_stage("twin")["attempt"]) == ("ready", 0)
     run("twin", cascade)
     assert len(cascade.calls) == 1
-    assert generated("twin")["cache_hit"]
-    assert generated("twin")["artifact_key"] == generated("a")["artifact_key"]
+    assert generate_stage("twin")["cache_hit"]
+    assert generate_stage("twin")["artifact_key"] == generate_stage("a")["artifact_key"]
 
 
-def test_a_batch_that_the_device_has_no_memory_for_is_drawn_one_by_one(caplog):
-    def too_many(items):
+def test_a_batch_too_large_for_the_devices_memory_is_computed_one_by_one(caplog):
+    def out_of_memory(items):
         if len(items) > 1:
-            raise MemoryError("no room for two")
+            raise MemoryError("no memory for two")
 
     for seed in (1, 2, 3):
         submit(f"job-{seed}", seed=seed)
-    cascade = Cascade(too_many)
+    cascade = SimulatedCascade(out_of_memory)
     run("job-1", cascade)
     assert cascade.calls == [[1, 2, 3], [1], [2], [3]]
-    assert "computing each job alone: MemoryError: no room for two" in caplog.text
+    assert "computing each job alone: MemoryError: no memory for two" in caplog.text
     assert jobs.counts() == {"succeeded": 3}
-    assert {generated(f"job-{seed}")["attempt"] for seed in (1, 2, 3)} == {1}
+    assert {generate_stage(f"job-{seed}")["attempt"] for seed in (1, 2, 3)} == {1}
 
 
-def test_a_job_that_spoils_its_batch_fails_by_itself_and_tries_again_by_itself():
-    def spoiled(items):
+def test_a_job_that_fails_its_batch_fails_alone_and_is_retried_alone():
+    def no_memory_for_seed_2(items):
         if 2 in [item.seed for item in items]:
-            raise MemoryError("never room for two")
+            raise MemoryError("no memory for seed 2")
 
     for seed in (1, 2, 3):
         submit(f"job-{seed}", seed=seed)
-    cascade = Cascade(spoiled)
+    cascade = SimulatedCascade(no_memory_for_seed_2)
     run("job-1", cascade)
     assert jobs.status("job-1")["status"] == jobs.status("job-3")["status"] == "succeeded"
-    assert generated("job-2")["error"]["name"] == "OutOfMemoryError"
+    assert generate_stage("job-2")["error"]["name"] == "OutOfMemoryError"
     submit("job-4", seed=4)
     with pytest.raises(OutOfMemoryError):
         run("job-2", cascade)
     run("job-4", cascade)
-    assert cascade.calls[-2:] == [[2], [4]], "a second attempt neither takes others nor is taken"
+    assert cascade.calls[-2:] == [[2], [4]], "a second attempt neither joins a batch nor adds jobs to its own"
 
 
-def test_a_batch_that_runs_out_of_time_is_not_begun_again():
+def test_a_batch_that_exceeds_the_time_limit_is_not_computed_one_by_one():
     def out_of_time(items):
         raise SoftTimeLimitExceeded
 
     submit("a", seed=1)
     submit("b", seed=2)
-    cascade = Cascade(out_of_time)
+    cascade = SimulatedCascade(out_of_time)
     with pytest.raises(JobTimeoutError):
         run("a", cascade)
     assert cascade.calls == [[1, 2]]
     for job_id in ("a", "b"):
-        made = generated(job_id)
-        assert (made["status"], made["error"]["name"]) == ("ready", "JobTimeoutError")
+        stage = generate_stage(job_id)
+        assert (stage["status"], stage["error"]["name"]) == ("ready", "JobTimeoutError")
 
 
-def test_a_job_that_is_canceled_meanwhile_gets_no_picture():
+def test_a_job_canceled_during_the_computation_gets_no_picture():
     submit("a", seed=1)
     submit("b", seed=2)
-    run("a", Cascade(lambda items: jobs.cancel("b")))
+    run("a", SimulatedCascade(lambda items: jobs.cancel("b")))
     assert jobs.status("a")["status"] == "succeeded"
     assert (jobs.status("b")["status"], jobs.status("b")["result_key"]) == ("canceled", None)
 
 
-def test_the_rows_of_a_batch_whose_worker_dies_are_taken_back_and_drawn_alone(monkeypatch):
+def test_the_jobs_of_a_dead_workers_batch_are_retried_alone(monkeypatch):
     def die(items):
         raise SystemExit
 
@@ -278,15 +278,17 @@ def test_the_rows_of_a_batch_whose_worker_dies_are_taken_back_and_drawn_alone(mo
     for seed in (1, 2):
         submit(f"job-{seed}", seed=seed)
     with pytest.raises(SystemExit):
-        run("job-1", Cascade(die))
-    reaped = []
-    wait_for(
-        lambda: reaped.append(jobs.reap(max_attempts=3, backoff_s=0, stage_timeout_s=60)) or sum(reaped) == 2,
-        "both leases to end",
-    )
-    cascade = Cascade()
+        run("job-1", SimulatedCascade(die))
+    reaped_counts = []
+
+    def both_are_reaped():
+        reaped_counts.append(jobs.reap(max_attempts=3, backoff_s=0, stage_timeout_s=60))
+        return sum(reaped_counts) == 2
+
+    wait_for(both_are_reaped, "both leases to expire")
+    cascade = SimulatedCascade()
     run("job-1", cascade)
     run("job-2", cascade)
     assert cascade.calls == [[1], [2]]
-    assert {generated(f"job-{seed}")["attempt"] for seed in (1, 2)} == {2}
+    assert {generate_stage(f"job-{seed}")["attempt"] for seed in (1, 2)} == {2}
     assert jobs.counts() == {"succeeded": 2}

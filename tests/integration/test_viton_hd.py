@@ -1,4 +1,4 @@
-"""The engine viton_hd at full size, with seeded weights, through queue, workers and storage."""
+"""The engine viton_hd at full size with seeded weights: queue, workers and storage."""
 
 import io
 import shutil
@@ -29,9 +29,9 @@ OPTIONS = TryonRequest(person_key="p", cloth_key="c", engine="viton_hd", seed=3)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = viton_hd.write(tmp_path_factory.mktemp("viton_hd"))
-    yield made
-    shutil.rmtree(made)  # 600 MB
+    weights_folder = viton_hd.write(tmp_path_factory.mktemp("viton_hd"))
+    yield weights_folder
+    shutil.rmtree(weights_folder)  # 600 MB
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def garment():
 
 @pytest.fixture(scope="module")
 def in_process(servers, folder, models_dir, garment):
-    """The bundles and models of the same try-on inside this process."""
+    """The bundles and models of the same try-on in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRYON_VITON_HD_WEIGHTS", str(folder))
         settings.cache_clear()
@@ -60,7 +60,7 @@ def in_process(servers, folder, models_dir, garment):
     settings.cache_clear()
 
 
-def test_a_job_makes_the_picture_of_the_call_in_process(
+def test_a_job_gives_the_same_picture_as_the_call_in_this_process(
     database, sweeping, own_weights, folder, in_process, garment, models_dir, tmp_path
 ):
     storage().ensure_buckets()
@@ -73,30 +73,30 @@ def test_a_job_makes_the_picture_of_the_call_in_process(
         TRYON_VITON_HD_WEIGHTS=str(folder),
     )
     try:
-        asked = tryon.delay("person.png", "cloth.png", engine="viton_hd", seed=3)
-        # With its weights at hand it is also what a job without wishes gets.
-        left_open = tryon.delay("person.png", "cloth.png", seed=3)
-        record = ended(asked.id, timeout=250)
-        again = ended(left_open.id, timeout=250)
+        named = tryon.delay("person.png", "cloth.png", engine="viton_hd", seed=3)
+        # With its weights present, engine=auto chooses it too.
+        auto = tryon.delay("person.png", "cloth.png", seed=3)
+        named_record = ended(named.id, timeout=250)
+        auto_record = ended(auto.id, timeout=250)
     finally:
         worker.stop()
 
-    assert record["status"] == again["status"] == "succeeded", (record, again)
-    assert record["engine"] == again["engine"] == "viton_hd"
-    (details,) = [stage["details"] for stage in record["stages"] if stage["name"] == "generate"]
+    assert named_record["status"] == auto_record["status"] == "succeeded", (named_record, auto_record)
+    assert named_record["engine"] == auto_record["engine"] == "viton_hd"
+    (details,) = [stage["details"] for stage in named_record["stages"] if stage["name"] == "generate"]
     catalogue = weights.catalogue()
     assert details["weights"] == {name: weights.digest_of(folder / catalogue[name].file) for name in NAMES}
-    assert {stage["cache_hit"] for stage in again["stages"] if stage["name"] == "generate"} == {True}
-    drawn = np.asarray(Image.open(io.BytesIO(storage().get_result(jobs.status(asked.id)["result_key"]))))
+    assert {stage["cache_hit"] for stage in auto_record["stages"] if stage["name"] == "generate"} == {True}
+    result = np.asarray(Image.open(io.BytesIO(storage().get_result(jobs.status(named.id)["result_key"]))))
     bundles, _ = in_process
-    assert (drawn == bundles["generate"]["result.png"]).all()
-    assert drawn.std() > 1
+    assert (result == bundles["generate"]["result.png"]).all()
+    assert result.std() > 1
 
 
-def test_the_seed_decides_and_the_batch_does_not(own_weights, in_process):
+def test_the_picture_depends_on_the_seed_and_not_on_the_batch(own_weights, in_process):
     bundles, models = in_process
 
-    def given(seed):
+    def stage_input(seed):
         return StageInput(
             sources={"person": people.astronaut()},
             names={"person": "p", "cloth": "c"},
@@ -107,11 +107,12 @@ def test_the_seed_decides_and_the_batch_does_not(own_weights, in_process):
     engine = method(stage("generate"), OPTIONS)
     cascade = models.of(engine)
     cascade.batch = 2
-    together = [made["result.png"] for made in engine.draw_batch(cascade, [given(3), given(4)])]
+    batch = engine.draw_batch(cascade, [stage_input(3), stage_input(4)])
+    together = [bundle["result.png"] for bundle in batch]
     cascade.batch = 1
-    alone = engine.draw(cascade, given(4))["result.png"]
+    alone = engine.draw(cascade, stage_input(4))["result.png"]
 
-    assert np.abs(together[1].astype(int) - alone).max() <= 1  # of 255, and truncated
+    assert np.abs(together[1].astype(int) - alone).max() <= 1  # level of 255: values are truncated
     assert (together[0] != together[1]).any()
 
 
@@ -124,9 +125,9 @@ def test_without_weights_the_error_names_the_command(servers, models_dir, monkey
         models.of(method(stage("generate"), OPTIONS))
 
 
-def test_own_weights_that_are_not_all_there_are_named(servers, tmp_path, monkeypatch):
+def test_a_missing_file_of_the_users_weights_is_named(servers, tmp_path, monkeypatch):
     monkeypatch.setenv("TRYON_VITON_HD_WEIGHTS", str(tmp_path))
     settings.cache_clear()
-    with pytest.raises(WeightsMissingError, match=r"must hold seg_final\.pth"):
+    with pytest.raises(WeightsMissingError, match=r"must contain seg_final\.pth"):
         selected(stage("generate"), OPTIONS | {"engine": "auto"})
     settings.cache_clear()

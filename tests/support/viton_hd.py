@@ -1,4 +1,4 @@
-"""Seeded weights of VITON-HD's networks, in files like the published ones."""
+"""Seeded weights of VITON-HD's networks, in files with the published names."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ NETWORKS = {"seg": SegmentationGenerator, "gmm": GeometricMatching, "alias": Ali
 
 
 def state_dict(network: str, power_iterations: int = 15) -> dict[str, torch.Tensor]:
-    """Return the seeded weights of `seg`, `gmm` or `alias`; 15 iterations are those of the vectors."""
+    """Return the seeded weights of `seg`, `gmm` or `alias`; the vectors have 15 power iterations."""
     names = {f"{network}.{key}": tuple(shape) for key, shape in SHAPES[network].items()}
     entries = seeded.state_dict(names, power_iterations)
     return {key.removeprefix(f"{network}."): torch.from_numpy(np.asarray(a)) for key, a in entries.items()}
@@ -27,13 +27,13 @@ def state_dict(network: str, power_iterations: int = 15) -> dict[str, torch.Tens
 def network(name: str) -> nn.Module:
     """Return the network of this name with its seeded weights."""
     with torch.device("meta"):
-        made = NETWORKS[name]()
-    made.load_state_dict(state_dict(name), strict=True, assign=True)
-    return made.eval()
+        seeded_network = NETWORKS[name]()
+    seeded_network.load_state_dict(state_dict(name), strict=True, assign=True)
+    return seeded_network.eval()
 
 
 def write(folder: Path) -> Path:
-    """Write all three files; returns their folder."""
+    """Write all three files; return their folder."""
     for network, file in FILES.items():
         torch.save(state_dict(network, power_iterations=1), folder / file)
     return folder

@@ -273,5 +273,5 @@ def test_weights_are_loaded_strictly(tmp_path) -> None:
     assert reader.read(_photo(40, 30)).confidence.shape == (len(NAMES),)
     with pytest.raises(WeightsMissingError, match="another network"):
         GarmentReader.load(tmp_path / "short.safetensors")
-    with pytest.raises(WeightsMissingError, match="none.safetensors"):
+    with pytest.raises(WeightsMissingError, match=r"none\.safetensors"):
         GarmentReader.load(tmp_path / "none.safetensors")

@@ -1,1 +1,1 @@
-"""What the published VITON-HD network definitions give for weights and inputs made from names alone."""
+"""Outputs of the published VITON-HD network definitions, for weights and inputs derived from names."""

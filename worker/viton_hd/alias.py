@@ -1,4 +1,4 @@
-"""The ALIAS generator: the person in the bent garment, misalignment filled in (paper, section 3.4)."""
+"""The ALIAS generator: the person in the warped garment, misaligned areas filled (paper, section 3.4)."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from torch.nn import functional
 from worker.viton_hd.layers import SpectralConv2d
 
 LEVELS = 8
-"""Scales at which the generator sees its inputs: from 1/128 of the picture's size to the whole."""
+"""Scales at which the generator reads its inputs: from 1/128 of the picture's size to the full size."""
 
 INPUTS = 9
-"""Image-agnostic 3, pose 3, bent garment 3."""
+"""Input channels: agnostic person 3, pose 3, warped garment 3."""
 
 LABELS = 7
 """Labels of the synthesis parse, `worker.viton_hd.labels.SYNTHESIS`."""
@@ -21,26 +21,31 @@ CHANNELS = 64
 """A sixteenth of the channels of the smallest scale."""
 
 FEATURES = 16
-"""Channels that each scale's view of the inputs adds."""
+"""Channels of the input features that are joined at each scale."""
 
 SHARED = 128
-"""Channels of the labels' features, from which γ and β are made."""
+"""Channels of the label features from which γ and β are computed."""
 
 EPSILON = 1e-5
-"""What is added to a variance."""
+"""Added to a variance before its square root, so that a constant channel does not divide by zero."""
 
 SLOPE = 0.2
-"""The leaky ReLUs' slope below zero."""
+"""Slope of the leaky ReLUs below zero."""
 
-Noise = Callable[[int, int], Tensor]
+NoiseSource = Callable[[int, int], Tensor]
 """(rows, columns) -> the next standard normal noise, (b, 1, rows, columns) on the generator's device."""
 
 
 class AliasGenerator(nn.Module):
-    """Î = G(Iₐ, P, W(c, θ), Ŝ, Ŝ_div, M): eight ALIAS residual blocks, each twice the last one's size.
+    """Î = G(Iₐ, P, W(c, θ), Ŝ, Ŝ_div, M): eight ALIAS residual blocks, each at twice the size of the last.
 
-    With P the pose, W(c, θ) the bent garment, Ŝ the parse, Ŝ_div the parse divided by the misalignment M.
-    The keys are those of the published files, and so are the shapes with the channels' defaults.
+    P is the pose, W(c, θ) the warped garment, Ŝ the parse, Ŝ_div the parse divided by the misalignment M.
+    The state dict has the keys of the published files and, with the default channels, their shapes.
+
+    Args:
+        channels: a sixteenth of the channels of the smallest scale.
+        features: channels of the input features that are joined at each scale.
+        shared: channels of the label features of each norm.
     """
 
     def __init__(self, channels: int = CHANNELS, features: int = FEATURES, shared: int = SHARED) -> None:
@@ -53,7 +58,7 @@ class AliasGenerator(nn.Module):
         self.conv_5 = nn.Conv2d(INPUTS, features, 3, padding=1)
         self.conv_6 = nn.Conv2d(INPUTS, features, 3, padding=1)
         self.conv_7 = nn.Conv2d(INPUTS, features, 3, padding=1)
-        # The first five see which pixels the bent garment fails to cover, an eighth channel of the parse.
+        # The first five blocks read the divided parse: its eighth channel is the misalignment.
         self.head_0 = AliasBlock(16 * channels, 16 * channels, masked=True, shared=shared)
         self.G_middle_0 = AliasBlock(16 * channels + features, 16 * channels, masked=True, shared=shared)
         self.G_middle_1 = AliasBlock(16 * channels + features, 16 * channels, masked=True, shared=shared)
@@ -69,47 +74,54 @@ class AliasGenerator(nn.Module):
         middle = (self.G_middle_0, self.G_middle_1)
         return (self.head_0, *middle, self.up_0, self.up_1, self.up_2, self.up_3, self.up_4)
 
-    def views(self) -> tuple[nn.Conv2d, ...]:
-        """Return the convolutions that look at the inputs, the smallest scale first."""
+    def input_convolutions(self) -> tuple[nn.Conv2d, ...]:
+        """Return the convolutions that read the inputs, the smallest scale first."""
         first = (self.conv_0, self.conv_1, self.conv_2, self.conv_3)
         return (*first, self.conv_4, self.conv_5, self.conv_6, self.conv_7)
 
-    def view(self, inputs: Tensor, level: int) -> Tensor:
-        """Return the features of the inputs at a level, (b, 16 or 1024, h, w)."""
-        smaller = 2 ** (LEVELS - 1 - level)
-        rows, columns = inputs.shape[2] // smaller, inputs.shape[3] // smaller
-        features: Tensor = self.views()[level](nearest(inputs, rows, columns))
-        return features
-
     def forward(
-        self, inputs: Tensor, parse: Tensor, divided: Tensor, misaligned: Tensor, noise: Noise | None = None
+        self,
+        inputs: Tensor,
+        parse: Tensor,
+        divided: Tensor,
+        misaligned: Tensor,
+        noise: NoiseSource | None = None,
     ) -> Tensor:
         """Return the picture, (b, 3, h, w) in [-1, 1].
 
         Args:
-            inputs: (b, 9, h, w): image-agnostic, pose and bent garment, in [-1, 1]; h and w are multiples of
-                128.
+            inputs: (b, 9, h, w): agnostic person, pose and warped garment, in [-1, 1]; h and w are multiples
+                of 128.
             parse: (b, 7, h, w), the synthesis labels, one-hot.
-            divided: (b, 8, h, w), the same with the misaligned part of the garment's region in a channel of
-                its own.
-            misaligned: (b, 1, h, w) in [0, 1], the garment's region that the bent garment leaves bare.
-            noise: where the noise comes from; None for none.
+            divided: (b, 8, h, w), the same labels with the misaligned part of the garment's region moved to
+                an eighth channel.
+            misaligned: (b, 1, h, w) in [0, 1], the part of the garment's region that the warped garment does
+                not cover.
+            noise: the source of the noise; None for no noise.
         """
-        x = self.view(inputs, 0)
+        convolutions = self.input_convolutions()
+        x = convolutions[0](resize_nearest(inputs, *level_size(inputs, 0)))
         for level, block in enumerate(self.blocks()):
+            rows, columns = level_size(inputs, level)
             if level:
-                x = torch.cat([double(x), self.view(inputs, level)], 1)
-            rows, columns = x.shape[2:]
+                features = convolutions[level](resize_nearest(inputs, rows, columns))
+                x = torch.cat([double_size(x), features], 1)
             if block.masked:
-                mask = nearest(misaligned, rows, columns)
-                x = block(x, nearest(divided, rows, columns), mask, noise)
+                mask = resize_nearest(misaligned, rows, columns)
+                x = block(x, resize_nearest(divided, rows, columns), mask, noise)
             else:
-                x = block(x, nearest(parse, rows, columns), None, noise)
+                x = block(x, resize_nearest(parse, rows, columns), None, noise)
         return torch.tanh(self.conv_img(functional.leaky_relu(x, SLOPE)))
 
 
 class AliasBlock(nn.Module):
-    """A residual block with ALIAS normalisation before each spectral-normalised convolution (section 3.4)."""
+    """A residual block: ALIAS normalisation before each spectral-normalised convolution (section 3.4).
+
+    Args:
+        inputs, outputs: channels.
+        masked: whether the norms read the divided parse and the misalignment, or the parse alone.
+        shared: channels of the label features of each norm.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, masked: bool, shared: int = SHARED) -> None:
         super().__init__()
@@ -125,9 +137,16 @@ class AliasBlock(nn.Module):
         if self.learned_shortcut:
             self.norm_s = AliasNorm(inputs, labels, shared)
 
-    def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: Noise | None) -> Tensor:
-        """Return (b, outputs, h, w) for x (b, inputs, h, w), the labels (b, 7 or 8, h, w) and the mask."""
-        # The order in which the norms draw their noise is part of what a seed means.
+    def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: NoiseSource | None) -> Tensor:
+        """Return (b, outputs, h, w).
+
+        Args:
+            x: (b, inputs, h, w).
+            labels: (b, 8, h, w), the divided parse, for a masked block; else (b, 7, h, w), the parse.
+            mask: (b, 1, h, w), the misalignment, for a masked block; else None.
+            noise: the source of the noise; None for no noise.
+        """
+        # The order in which the norms take their noise must stay: it decides what a seed gives.
         shortcut = self.conv_s(self.norm_s(x, labels, mask, noise)) if self.learned_shortcut else x
         x = self.conv_0(functional.leaky_relu(self.norm_0(x, labels, mask, noise), SLOPE))
         x = self.conv_1(functional.leaky_relu(self.norm_1(x, labels, mask, noise), SLOPE))
@@ -135,12 +154,12 @@ class AliasBlock(nn.Module):
 
 
 class AliasNorm(nn.Module):
-    """Instance normalisation inside and outside the misalignment, then the labels' gain and shift.
+    """Instance normalisation inside and outside the misalignment, then gain and shift from the labels.
 
         h' = (1 + γ(S)) ⊙ N(h + σ z; M) + β(S)
 
-    with z one standard normal number per pixel, σ learnt per channel, and γ and β convolutions of shared
-    features of the labels S, as SPADE has them (Park et al. 2019, eq. 1).
+    z is one standard normal number per pixel and σ a learnt scale per channel. γ and β are convolutions of
+    shared features of the labels S, as in SPADE (Park et al. 2019, eq. 1).
     """
 
     def __init__(self, channels: int, labels: int, shared: int = SHARED) -> None:
@@ -150,8 +169,8 @@ class AliasNorm(nn.Module):
         self.conv_gamma = nn.Conv2d(shared, channels, 3, padding=1)
         self.conv_beta = nn.Conv2d(shared, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: Noise | None) -> Tensor:
-        """Return the normalised and modulated x (b, c, h, w)."""
+    def forward(self, x: Tensor, labels: Tensor, mask: Tensor | None, noise: NoiseSource | None) -> Tensor:
+        """Return x (b, c, h, w), normalised and modulated; the arguments are those of `AliasBlock`."""
         if noise is not None:
             x = x + noise(*x.shape[2:]) * self.noise_scale[:, None, None]
         normalised = functional.instance_norm(x, eps=EPSILON) if mask is None else masked_norm(x, mask)
@@ -161,7 +180,7 @@ class AliasNorm(nn.Module):
 
 
 def masked_norm(x: Tensor, mask: Tensor) -> Tensor:
-    """Return x (b, c, h, w) normalised on its own inside and outside the mask (b, 1, h, w).
+    """Return x (b, c, h, w), normalised separately inside and outside the mask (b, 1, h, w).
 
     N(h; M) = (h - μ_m) / σ_m  within each of the regions m = M and m = 1 - M
     """
@@ -173,17 +192,23 @@ def _region_norm(x: Tensor, region: Tensor) -> Tensor:
     pixels = torch.where(pixels == 0, 1, pixels)
     inside = x * region
     mean = inside.sum((2, 3), keepdim=True) / pixels
-    # What lies outside is filled with the region's mean: it becomes 0, and dilutes the variance by the
-    # part of the picture that the region takes. The root undoes that.
+    # Pixels outside the region get the region's mean, so they become 0. They also reduce the variance by the
+    # region's share of the picture; the square root corrects that.
     filled = inside + (1 - region) * mean
     return functional.instance_norm(filled, eps=EPSILON) * (pixels / (x.shape[2] * x.shape[3])).sqrt()
 
 
-def nearest(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Return x (b, c, h, w) resized by the nearest pixel."""
+def level_size(inputs: Tensor, level: int) -> tuple[int, int]:
+    """Return the rows and columns of a level's activations, for the generator's inputs (b, c, h, w)."""
+    divisor = 2 ** (LEVELS - 1 - level)
+    return inputs.shape[2] // divisor, inputs.shape[3] // divisor
+
+
+def resize_nearest(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Return x (b, c, h, w) resampled to (rows, columns) by the nearest pixel."""
     return functional.interpolate(x, size=(rows, columns), mode="nearest")
 
 
-def double(x: Tensor) -> Tensor:
-    """Return x (b, c, h, w) at twice its size, each pixel as four."""
+def double_size(x: Tensor) -> Tensor:
+    """Return x (b, c, h, w) at twice its size, (b, c, 2h, 2w): each pixel is repeated four times."""
     return functional.interpolate(x, scale_factor=2, mode="nearest")

@@ -1,55 +1,66 @@
-"""A function's launches on a CUDA device recorded once and replayed as one: the host is out of the way."""
+"""CUDA graphs: the kernel launches of a function are recorded once and replayed as one launch."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-_WARM_UPS = 3  # runs before recording, in which libraries choose their kernels and take their workspace
+if TYPE_CHECKING:
+    from torch.cuda import _POOL_HANDLE
 
-_Recorded = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]
+_WARM_UP_RUNS = 3  # runs before a recording, in which libraries choose kernels and allocate workspace
 
 
-class Graphs:
-    """A function of tensors to one tensor, recorded for each set of sizes that it is called with.
+@dataclass(frozen=True)
+class _Recording:
+    """A recorded graph with the memory of its inputs and its output."""
 
-    A recording refuses whatever waits for the device, so that a function which does raises here and is never
-    run launch by launch instead. Each recording keeps its inputs and its outcome in memory of its own; what
-    lies between is memory that all recordings use, one after the other.
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    output: Tensor
 
-    Not for several threads at once.
+
+class CudaGraphs:
+    """A function of tensors to one tensor, recorded once for each set of input shapes.
+
+    A recording fails when the function waits for the device. Such a function raises here; it is never run
+    launch by launch instead. Each recording has its own memory for inputs and output; all recordings share
+    one pool for what is between.
+
+    Not thread-safe.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
-        self._recorded: dict[tuple[torch.Size, ...], _Recorded] = {}
-        self._pool: Any = None
+        self._recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self._pool: _POOL_HANDLE | None = None
 
-    def __call__(self, *given: Tensor) -> Tensor:
-        """Return what the function returns; launched, not awaited."""
-        sizes = tuple(one.shape for one in given)
-        with torch.cuda.device(given[0].device):
-            if sizes not in self._recorded:
-                self._recorded[sizes] = self._record(given)
-            graph, inputs, outcome = self._recorded[sizes]
-            for kept, one in zip(inputs, given, strict=True):
-                kept.copy_(one)
-            graph.replay()
-            return outcome.clone()  # the next replay overwrites it
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """Return the function's result; its computation is queued, and not waited for."""
+        shapes = tuple(argument.shape for argument in arguments)
+        with torch.cuda.device(arguments[0].device):
+            if shapes not in self._recordings:
+                self._recordings[shapes] = self._record(arguments)
+            recording = self._recordings[shapes]
+            for recorded_input, argument in zip(recording.inputs, arguments, strict=True):
+                recorded_input.copy_(argument)
+            recording.graph.replay()
+            return recording.output.clone()  # the next replay overwrites it
 
-    def _record(self, given: tuple[Tensor, ...]) -> _Recorded:
-        inputs = tuple(one.clone() for one in given)
-        # Warming up belongs on another stream than the current one, whose work has to be done before.
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(_WARM_UPS):
+    def _record(self, arguments: tuple[Tensor, ...]) -> _Recording:
+        inputs = tuple(argument.clone() for argument in arguments)
+        # The warm-up runs on a side stream, as PyTorch requires, after the work of the current stream.
+        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
+            for _ in range(_WARM_UP_RUNS):
                 self._function(*inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(side_stream)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Only what this thread does can spoil the recording: others may well allocate meanwhile.
+        # thread_local: other threads may allocate device memory during the recording.
         with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
-            outcome = self._function(*inputs)
-        return graph, inputs, outcome
+            output = self._function(*inputs)
+        return _Recording(graph, inputs, output)

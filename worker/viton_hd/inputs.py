@@ -1,16 +1,25 @@
-"""What the three networks are shown: pictures as numbers, labels as channels, each at its network's size."""
+"""The inputs of the three networks: pictures as numbers, labels as channels, each at its network's size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from worker.images.agnostic import image_agnostic, parse_agnostic
+from worker.images.arrays import Canvas, Floats, Image, Labels, Mask
 from worker.viton_hd import matching
 from worker.viton_hd.labels import SEGMENTATION, UPPER, segmentation_labels
+
+HALF_LEVEL = 1 / 255
+"""Half a level of a uint8 picture in [-1, 1]: added to a picture, it makes `to_uint8` round."""
+
+_MASK_THRESHOLD = 128
+"""A garment mask is inside from this level up, see `worker.images.arrays.Mask`."""
 
 
 @dataclass(frozen=True)
@@ -20,32 +29,38 @@ class TryOnInput:
     Attributes:
         pose: the rendered pose, RGB uint8 (1024, 768, 3).
         image_agnostic: the person without the old garment, RGB uint8 (1024, 768, 3).
-        parse_agnostic: the parse without it, CIHP labels, uint8 (1024, 768).
+        parse_agnostic: the parse without the old garment, CIHP labels, uint8 (1024, 768).
         garment: RGB uint8 (1024, 768, 3).
         garment_mask: uint8 (1024, 768), 128 and more is garment.
         seed: decides all noise.
     """
 
-    pose: np.ndarray
-    image_agnostic: np.ndarray
-    parse_agnostic: np.ndarray
-    garment: np.ndarray
-    garment_mask: np.ndarray
+    pose: Canvas
+    image_agnostic: Canvas
+    parse_agnostic: Labels
+    garment: Canvas
+    garment_mask: Mask
     seed: int = 0
 
     @classmethod
     def of_person(
         cls,
-        canvas: np.ndarray,
-        body: np.ndarray,
-        parse: np.ndarray,
-        pose: np.ndarray,
-        garment: np.ndarray,
-        garment_mask: np.ndarray,
+        canvas: Canvas,
+        body: Floats,
+        parse: Labels,
+        pose: Canvas,
+        garment: Canvas,
+        garment_mask: Mask,
         *,
         seed: int,
     ) -> "TryOnInput":
-        """Return the input for a person: RGB uint8 (1024, 768, 3), Body25 joints (25, 3), CIHP labels, pose.
+        """Return the input for a person.
+
+        Args:
+            canvas: the person, RGB uint8 (1024, 768, 3).
+            body: Body25 joints, (25, 3).
+            parse: CIHP labels, uint8 (1024, 768).
+            pose, garment, garment_mask, seed: see the attributes.
 
         Raises PoseError when a shoulder or hip that the agnostic pictures need is missing.
         """
@@ -60,7 +75,7 @@ class TryOnInput:
 
 
 @dataclass(frozen=True)
-class Tensors:
+class InputMaps:
     """The maps of one or more inputs for the networks, float32; the pictures are in [-1, 1].
 
     Attributes:
@@ -78,51 +93,47 @@ class Tensors:
     @classmethod
     def of(
         cls, *, pose: Tensor, agnostic: Tensor, garment: Tensor, garment_mask: Tensor, parse_agnostic: Tensor
-    ) -> "Tensors":
+    ) -> "InputMaps":
         """Return the maps of pictures, uint8 (b, h, w, 3), the mask and CIHP labels, uint8 (b, h, w)."""
         return cls(
-            pose=scaled(pose),
-            agnostic=scaled(agnostic),
-            garment=scaled(garment),
-            garment_mask=(garment_mask[:, None] >= 128).float(),
+            pose=from_uint8(pose),
+            agnostic=from_uint8(agnostic),
+            garment=from_uint8(garment),
+            garment_mask=(garment_mask[:, None] >= _MASK_THRESHOLD).float(),
             parse_agnostic=one_hot(segmentation_labels(parse_agnostic), len(SEGMENTATION)),
         )
 
 
-def tensors(items: Sequence[TryOnInput], device: torch.device) -> Tensors:
-    """Return the items' maps as the networks take them; on a CUDA device their transfer is not awaited."""
-    return Tensors.of(
-        pose=uploaded([item.pose for item in items], device),
-        agnostic=uploaded([item.image_agnostic for item in items], device),
-        garment=uploaded([item.garment for item in items], device),
-        garment_mask=uploaded([item.garment_mask for item in items], device),
-        parse_agnostic=uploaded([item.parse_agnostic for item in items], device),
+def input_maps(items: Sequence[TryOnInput], device: torch.device) -> InputMaps:
+    """Return the items' maps as the networks take them; on a CUDA device the transfer is queued."""
+    return InputMaps.of(
+        pose=to_device([item.pose for item in items], device),
+        agnostic=to_device([item.image_agnostic for item in items], device),
+        garment=to_device([item.garment for item in items], device),
+        garment_mask=to_device([item.garment_mask for item in items], device),
+        parse_agnostic=to_device([item.parse_agnostic for item in items], device),
     )
 
 
-def uploaded(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """Return arrays of one shape as one tensor on the device: from pinned memory, not awaited."""
+def to_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
+    """Return arrays of one shape as one tensor on the device; the transfer from pinned memory is queued."""
     host = torch.from_numpy(np.stack(arrays))
     return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
-def scaled(pictures: Tensor) -> Tensor:
+def from_uint8(pictures: Tensor) -> Tensor:
     """Return RGB pictures, uint8 (b, h, w, 3), as float32 (b, 3, h, w) in [-1, 1]."""
     return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-HALF_LEVEL = 1 / 255
-"""Half a level of grey: added to a picture, it turns the truncation of `pixels` into rounding."""
-
-
-def levels(pictures: Tensor) -> Tensor:
+def to_uint8(pictures: Tensor) -> Tensor:
     """Return pictures, float (b, c, h, w) in [-1, 1], as uint8 (b, h, w, c), truncated as published."""
     return ((pictures.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def pixels(picture: Tensor) -> np.ndarray:
-    """Return one picture, float (c, h, w) in [-1, 1], as uint8 (h, w, c), truncated as published."""
-    return levels(picture[None])[0].cpu().numpy()
+def to_image(picture: Tensor) -> Image:
+    """Return one picture, float (3, h, w) in [-1, 1], as uint8 (h, w, 3), truncated as published."""
+    return to_uint8(picture[None])[0].cpu().numpy()
 
 
 def one_hot(labels: Tensor, count: int) -> Tensor:
@@ -131,39 +142,51 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
     return channels.scatter_(1, labels[:, None], 1)
 
 
-def segmentation_inputs(item: Tensors, noise: Tensor) -> Tensor:
-    """Return what the segmentation generator sees, (1, 21, 256, 192), at the size of the noise.
+def segmentation_inputs(maps: InputMaps, noise: Tensor) -> Tensor:
+    """Return the input of the segmentation generator, (b, 21, rows, columns).
 
-    Every part comes down bilinearly.
+    All maps are resampled bilinearly to the size of the noise, (b, 1, rows, columns).
     """
-    parts = [item.garment_mask, item.garment * item.garment_mask, item.parse_agnostic, item.pose]
+    parts = [maps.garment_mask, maps.garment * maps.garment_mask, maps.parse_agnostic, maps.pose]
     size = tuple(noise.shape[2:])
     small = [functional.interpolate(part, size, mode="bilinear", align_corners=False) for part in parts]
     return torch.cat([*small, noise], 1)
 
 
 def matching_inputs(
-    item: Tensors, parse: Tensor, size: tuple[int, int] = (matching.HEIGHT, matching.WIDTH)
+    maps: InputMaps, parse: Tensor, size: tuple[int, int] = (matching.HEIGHT, matching.WIDTH)
 ) -> tuple[Tensor, Tensor]:
-    """Return what matching sees of the person, (1, 7, 256, 192), and of the garment, (1, 3, 256, 192).
+    """Return the inputs of geometric matching: the person, (b, 7, *size), and the garment, (b, 3, *size).
 
-    Both come down by the nearest pixel; the garment is not masked. `parse` is (1, 7, h, w).
+    Both are resampled by the nearest pixel; the garment is not masked.
+
+    Args:
+        maps: the input maps.
+        parse: (b, 7, h, w), the synthesis labels, one-hot.
+        size: rows and columns of the network's inputs.
     """
-    person = torch.cat([parse[:, UPPER : UPPER + 1], item.pose, item.agnostic], 1)
-    return functional.interpolate(person, size), functional.interpolate(item.garment, size)
+    person = torch.cat([parse[:, UPPER : UPPER + 1], maps.pose, maps.agnostic], 1)
+    return functional.interpolate(person, size), functional.interpolate(maps.garment, size)
+
+
+def warped_garment(maps: InputMaps, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the garment (b, 3, h, w) and its mask (b, 1, h, w), resampled by the grid (b, h, w, 2)."""
+    garment = torch.cat([maps.garment, maps.garment_mask], 1)
+    warped = functional.grid_sample(garment, grid, padding_mode="border", align_corners=False)
+    return warped[:, :3], warped[:, 3:]
 
 
 def divided_parse(parse: Tensor, warped_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the parse with its garment's region divided, and the misaligned part (paper, section 3.4).
+    """Return the parse with the garment's region divided, and the misaligned part (paper, section 3.4).
 
         M = max(Ŝ_upper - W(m, θ), 0),   Ŝ_div = [Ŝ with Ŝ_upper - M, M]
 
     Args:
         parse: (b, 7, h, w), one-hot.
-        warped_mask: (b, 1, h, w) in [0, 1], the bent garment's mask.
+        warped_mask: (b, 1, h, w) in [0, 1], the mask of the warped garment.
 
     Returns:
-        (b, 8, h, w), and M (b, 1, h, w), the part of the region that the bent garment leaves bare.
+        (b, 8, h, w), and M (b, 1, h, w), the part of the region that the warped garment does not cover.
     """
     misaligned = (parse[:, UPPER : UPPER + 1] - warped_mask).clamp(min=0)
     divided = torch.cat([parse, misaligned], 1)

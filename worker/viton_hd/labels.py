@@ -1,9 +1,10 @@
-"""VITON-HD's groupings of labels: CIHP's 20 to 13 for the segmentation generator, those to 7 for ALIAS."""
+"""VITON-HD's label groups: CIHP's 20 labels to 13 for the segmentation, these to 7 for ALIAS."""
 
 from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 SEGMENTATION = {
@@ -21,7 +22,7 @@ SEGMENTATION = {
     "socks": (8,),
     "noise": (3, 11),
 }
-"""Label of the segmentation generator -> the CIHP labels (`worker.images.maps.Part`) that it stands for."""
+"""Label of the segmentation generator -> the CIHP labels (`worker.images.maps.Part`) of its group."""
 
 SYNTHESIS = {
     "background": (0,),
@@ -32,32 +33,32 @@ SYNTHESIS = {
     "right_arm": (6,),
     "noise": (12,),
 }
-"""Label of the ALIAS generator -> the labels of SEGMENTATION, by position, that it stands for."""
+"""Label of the ALIAS generator -> the labels of SEGMENTATION, by position, of its group."""
 
 UPPER = list(SYNTHESIS).index("upper")
-"""The garment's label among SYNTHESIS."""
+"""Position of the garment's label in SYNTHESIS."""
 
 
-def _table(groups: dict[str, tuple[int, ...]]) -> np.ndarray:
-    """Return the new label of each old one, int64."""
-    new_of_old = {old: new for new, olds in enumerate(groups.values()) for old in olds}
-    return np.array([new_of_old[old] for old in range(len(new_of_old))], np.int64)
+def _group_of_label(groups: dict[str, tuple[int, ...]]) -> NDArray[np.int64]:
+    """Return the position of each label's group, int64 (labels,)."""
+    positions = {label: position for position, labels in enumerate(groups.values()) for label in labels}
+    return np.array([positions[label] for label in range(len(positions))], np.int64)
 
 
-SEGMENTATION_OF_CIHP = _table(SEGMENTATION)
+SEGMENTATION_OF_CIHP = _group_of_label(SEGMENTATION)
 """int64 (20,): the segmentation label of each CIHP label."""
 
-SYNTHESIS_OF_SEGMENTATION = _table(SYNTHESIS)
+SYNTHESIS_OF_SEGMENTATION = _group_of_label(SYNTHESIS)
 """int64 (13,): the synthesis label of each segmentation label."""
 
 
 def segmentation_labels(cihp: Tensor) -> Tensor:
-    """Return the labels of SEGMENTATION, int64, for CIHP's of any whole type."""
+    """Return the labels of SEGMENTATION, int64, for CIHP labels of any integer type."""
     return _segmentation_table(cihp.device)[cihp.long()]
 
 
 def synthesis_labels(segmentation: Tensor) -> Tensor:
-    """Return the labels of SYNTHESIS for those of SEGMENTATION, int64 both."""
+    """Return the labels of SYNTHESIS, int64, for labels of SEGMENTATION, int64."""
     return _synthesis_table(segmentation.device)[segmentation]
 
 

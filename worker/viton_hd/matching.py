@@ -1,4 +1,4 @@
-"""Geometric matching: how the garment has to be bent to lie on the person (paper, section 3.3)."""
+"""Geometric matching: predicts how the garment is warped to the person (paper, section 3.3)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,16 @@ from torch.nn import functional
 from worker.viton_hd.spline import POINTS
 
 HEIGHT, WIDTH = 256, 192
-"""Rows and columns that the network looks at."""
+"""Rows and columns of the network's inputs."""
 
 PERSON_INPUTS = 7
-"""The new garment's region 1, pose 3, image-agnostic 3."""
+"""Input channels of the person: region of the new garment 1, pose 3, agnostic person 3."""
 
 GARMENT_INPUTS = 3
+"""Input channels of the garment: its colours."""
 
 STRIDE = 16
-"""Pixels along each side of a cell of the feature maps, which are 16 × 12."""
+"""Pixels along each side of a cell of the feature maps, which have 16 × 12 cells."""
 
 CHANNELS = 64
 """Channels of the first level."""
@@ -24,9 +25,13 @@ CHANNELS = 64
 class GeometricMatching(nn.Module):
     """θ = R(corr(E_A(Ŝ_c, P, Iₐ), E_B(c))): offsets of a thin-plate spline's control points (section 3.3).
 
-    As Rocco et al. 2017 (arXiv 1703.05593): features of the person and of the garment, their correlation,
-    and a regression. `worker.viton_hd.spline` makes the sampling grid of θ. The published files are of 64
-    channels at the first level and 256×192 pixels.
+    As in Rocco et al. 2017 (arXiv 1703.05593): features of the person and of the garment, their correlation,
+    and a regression. `worker.viton_hd.spline` computes the sampling grid from θ. The published files have 64
+    channels at the first level and inputs of 256×192 pixels.
+
+    Args:
+        channels: channels of the first level.
+        height, width: rows and columns of the inputs, multiples of 64.
     """
 
     def __init__(self, channels: int = CHANNELS, height: int = HEIGHT, width: int = WIDTH) -> None:
@@ -42,13 +47,13 @@ class GeometricMatching(nn.Module):
 
 
 class FeatureExtraction(nn.Module):
-    """Four halvings and two convolutions to unit feature vectors: (b, n, 256, 192) -> (b, 512, 16, 12)."""
+    """Unit feature vectors by four halvings and two convolutions: (b, n, 256, 192) -> (b, 512, 16, 12)."""
 
     def __init__(self, inputs: int, channels: int = CHANNELS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for outputs in (channels, 2 * channels, 4 * channels, 8 * channels):
-            # The norm comes after the ReLU here, so it cannot be folded into the convolution before it.
+            # The norm follows the ReLU, so it cannot be folded into the convolution before it.
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU(), nn.BatchNorm2d(outputs)]
             inputs = outputs
         layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(inputs)]
@@ -56,7 +61,7 @@ class FeatureExtraction(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features, each cell's vector scaled to length 1."""
+        """Return the features, the vector of each cell scaled to length 1."""
         return functional.normalize(self.model(x), dim=1)
 
 
@@ -69,10 +74,11 @@ def correlation(person: Tensor, garment: Tensor) -> Tensor:
         person, garment: (b, c, h, w).
 
     Returns:
-        (b, h·w, h, w): the person's cells, counted down the columns, at the garment's cells.
+        (b, h·w, h, w): the person's cells, counted column by column, at the garment's cells.
     """
+    batch, _, height, width = garment.shape
     person = person.transpose(2, 3).flatten(2)
-    return (person.transpose(1, 2) @ garment.flatten(2)).unflatten(2, garment.shape[2:])
+    return (person.transpose(1, 2) @ garment.flatten(2)).reshape(batch, -1, height, width)
 
 
 class Regression(nn.Module):
@@ -82,8 +88,8 @@ class Regression(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         inputs = rows * columns
-        for times, size, stride in ((8, 4, 2), (4, 4, 2), (2, 3, 1), (1, 3, 1)):
-            outputs = times * channels
+        for multiple, size, stride in ((8, 4, 2), (4, 4, 2), (2, 3, 1), (1, 3, 1)):
+            outputs = multiple * channels
             layers += [nn.Conv2d(inputs, outputs, size, stride=stride, padding=1)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs = outputs
@@ -91,5 +97,5 @@ class Regression(nn.Module):
         self.linear = nn.Linear(inputs * (rows // 4) * (columns // 4), 2 * POINTS * POINTS)
 
     def forward(self, correlated: Tensor) -> Tensor:
-        """Return θ: 25 offsets in x, then 25 in y, as parts of half the picture's size."""
+        """Return θ, (b, 50): 25 offsets in x, then 25 in y, in halves of the picture's size."""
         return torch.tanh(self.linear(self.conv(correlated).flatten(1)))

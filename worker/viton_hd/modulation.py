@@ -1,4 +1,4 @@
-"""Normalise, modulate and rectify in one pass over memory: compiled where there is a compiler, else eager."""
+"""Normalises, modulates and rectifies in one pass over memory, compiled if there is a compiler."""
 
 import logging
 import shutil
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,52 +17,66 @@ from worker.viton_hd.alias import EPSILON, SLOPE
 
 log = logging.getLogger(__name__)
 
-_PIECE = 2**20  # numbers that an uncompiled step works on at a time
-_LINE = 16  # channels that share a line of the processor's cache
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+Statistics = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""The type of `statistics`."""
+
+Modulate = Callable[
+    [Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool], None
+]
+"""The type of `modulate`."""
+
+_ELEMENTS_PER_STEP = 2**20
+"""Numbers that an eager step processes at a time: limits its temporary copies to 4 MiB each."""
+
+_CHANNELS_PER_CACHE_LINE = 16
+"""Float32 numbers in a cache line of the processor, 64 bytes: with fewer channels it is read repeatedly."""
 
 
 def statistics(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the mean and the scale of x + noise in each region, float32 (regions, …, channels) each.
 
-    With m a region's part of each pixel and n its sum, in a picture of N pixels,
+    With m the region's coverage of each pixel, n its sum, and N the pixels of the picture,
 
         μ = Σ m h / n,   scale = √(n / N) / √(Σ m² (h - μ)² / N + ε)
 
-    which is what `worker.viton_hd.alias.masked_norm` comes to: what it fills a region's outside with is the
-    mean, so that it adds nothing to the variance but N. Without a mask the whole picture is the one region.
+    This equals `worker.viton_hd.alias.masked_norm`, which fills the pixels outside the region with the mean:
+    they add nothing to the variance except to N. Without a mask the whole picture is the only region.
 
     Args:
-        x: (…, rows, columns, channels) of any type: one item's activations, or a batch's.
+        x: (…, rows, columns, channels) of any type: the activations of one item or of a batch.
         noise: float32 (…, rows, columns).
         noise_scale: float32 (channels,).
         mask: float32 (…, rows, columns, 1), the misalignment, or None.
     """
-    noisy = _noisy(x, noise, noise_scale)
+    noisy = _with_noise(x, noise, noise_scale)
     size = x.shape[-3] * x.shape[-2]
     if mask is None:
-        mean = _sum(noisy) / size
-        variance = _sum((noisy - _at_pixels(mean)).square()) / size
+        mean = _sum_over_pixels(noisy) / size
+        variance = _sum_over_pixels((noisy - _per_pixel(mean)).square()) / size
         return mean[None], (variance + EPSILON).rsqrt()[None]
     means, scales = [], []
     for region in (mask, 1 - mask):
-        pixels = _sum(region)
+        pixels = _sum_over_pixels(region)
         pixels = torch.where(pixels == 0, 1, pixels)
-        mean = _sum(noisy * region) / pixels
-        variance = _sum(((noisy - _at_pixels(mean)) * region).square()) / size
+        mean = _sum_over_pixels(noisy * region) / pixels
+        variance = _sum_over_pixels(((noisy - _per_pixel(mean)) * region).square()) / size
         means.append(mean)
         scales.append((variance + EPSILON).rsqrt() * (pixels / size).sqrt())
     return torch.stack(means), torch.stack(scales)
 
 
-def normalised(
+def normalise(
     x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, means: Tensor, scales: Tensor
 ) -> Tensor:
-    """Return x + noise, normalised in each region by what `statistics` found: float32, of x's shape."""
-    noisy = _noisy(x, noise, noise_scale)
-    inside = (noisy - _at_pixels(means[0])) * _at_pixels(scales[0])
+    """Return x + noise, normalised in each region by its `statistics`: float32, of the shape of x."""
+    noisy = _with_noise(x, noise, noise_scale)
+    inside = (noisy - _per_pixel(means[0])) * _per_pixel(scales[0])
     if mask is None:
         return inside
-    outside = (noisy - _at_pixels(means[1])) * _at_pixels(scales[1])
+    outside = (noisy - _per_pixel(means[1])) * _per_pixel(scales[1])
     return inside * mask + outside * (1 - mask)
 
 
@@ -84,68 +98,79 @@ def modulate(
     Args:
         x, noise, noise_scale, mask: see `statistics`, of one item.
         means, scales: from `statistics`.
-        index: int64 (rows, columns), each pixel's row of the tables.
-        gain, shift: float32 (n, channels), 1 + γ and β.
-        out: of x's shape and type; it may be x itself.
-        rectify: whether to write the leaky ReLU of it.
+        index: int64 (rows, columns), the row of each pixel in the tables.
+        gain, shift: float32 (n, channels), the tables of 1 + γ and β.
+        out: the result, of the shape and type of x; it may be x itself.
+        rectify: whether to apply the leaky ReLU.
     """
-    modulated = normalised(x, noise, noise_scale, mask, means, scales) * gain[index] + shift[index]
+    modulated = normalise(x, noise, noise_scale, mask, means, scales) * gain[index] + shift[index]
     out.copy_(torch.where(modulated > 0, modulated, modulated * SLOPE) if rectify else modulated)
 
 
-def _sum(x: Tensor) -> Tensor:
-    """Return the sum over columns, then over rows: many small sums lose little to rounding."""
+def _sum_over_pixels(x: Tensor) -> Tensor:
+    """Return the sum over columns, then over rows: many short sums have a small rounding error."""
     return x.sum(-2).sum(-2)
 
 
-def _at_pixels(values: Tensor) -> Tensor:
-    """Return values of each channel, (…, channels), as they go with each pixel, (…, 1, 1, channels)."""
+def _per_pixel(values: Tensor) -> Tensor:
+    """Return values of each channel, (…, channels), as (…, 1, 1, channels): they broadcast to pixels."""
     return values[..., None, None, :]
 
 
-def _noisy(x: Tensor, noise: Tensor, noise_scale: Tensor) -> Tensor:
+def _with_noise(x: Tensor, noise: Tensor, noise_scale: Tensor) -> Tensor:
     return x.float() + noise[..., None] * noise_scale
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The passes over memory, compiled or not: the functions of this module of the same names."""
+    """The functions of this module with the same names, compiled or eager."""
 
-    statistics: Callable[..., tuple[Tensor, Tensor]]
-    modulate: Callable[..., None]
+    statistics: Statistics
+    modulate: Modulate
 
 
-def _statistics_in_pieces(
+def _statistics_in_steps(
     x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the statistics, a few channels at a time: uncompiled, each step makes a copy of them."""
-    step = max(_LINE, _PIECE // (x.shape[0] * x.shape[1]))
-    some = [slice(start, start + step) for start in range(0, x.shape[2], step)]
-    found = [statistics(x[..., part], noise, noise_scale[part], mask) for part in some]
-    return torch.cat([means for means, _ in found], 1), torch.cat([scales for _, scales in found], 1)
+    """Return the `statistics`, a few channels at a time: each eager operation makes a temporary copy."""
+    step = max(_CHANNELS_PER_CACHE_LINE, _ELEMENTS_PER_STEP // (x.shape[0] * x.shape[1]))
+    parts = [
+        statistics(x[..., start : start + step], noise, noise_scale[start : start + step], mask)
+        for start in range(0, x.shape[2], step)
+    ]
+    return torch.cat([means for means, _ in parts], 1), torch.cat([scales for _, scales in parts], 1)
 
 
-def _modulate_in_pieces(
-    x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *more: Any
+def _modulate_in_steps(
+    x: Tensor,
+    noise: Tensor,
+    noise_scale: Tensor,
+    mask: Tensor | None,
+    means: Tensor,
+    scales: Tensor,
+    index: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    out: Tensor,
+    rectify: bool,
 ) -> None:
-    """Modulate a few rows at a time."""
-    means, scales, index, gain, shift, out, rectify = more
-    step = max(1, _PIECE // (x.shape[1] * x.shape[2]))
+    """Do the work of `modulate`, a few rows at a time."""
+    step = max(1, _ELEMENTS_PER_STEP // (x.shape[1] * x.shape[2]))
     for start in range(0, x.shape[0], step):
-        some = slice(start, start + step)
-        region = None if mask is None else mask[some]
-        tables = means, scales, index[some], gain, shift
-        modulate(x[some], noise[some], noise_scale, region, *tables, out[some], rectify)
+        rows = slice(start, start + step)
+        region = None if mask is None else mask[rows]
+        tables = means, scales, index[rows], gain, shift
+        modulate(x[rows], noise[rows], noise_scale, region, *tables, out[rows], rectify)
 
 
-EAGER = Kernels(_statistics_in_pieces, _modulate_in_pieces)
+EAGER = Kernels(_statistics_in_steps, _modulate_in_steps)
 
 
 @lru_cache(maxsize=1)
 def compiled() -> Kernels:
-    """Return the passes compiled by torch for any size, or the eager ones where nothing can compile them.
+    """Return the kernels compiled by torch for any size, or the eager ones if there is no compiler.
 
-    torch keeps the compiled code on disk (TORCHINDUCTOR_CACHE_DIR), so that the next process only reads it.
+    torch keeps the compiled code on disk (TORCHINDUCTOR_CACHE_DIR): the next process only reads it.
     """
     if not can_compile("cpu"):
         return EAGER
@@ -153,43 +178,44 @@ def compiled() -> Kernels:
 
 
 def can_compile(device_type: str) -> bool:
-    """Return whether torch finds what it compiles with for "cpu" or "cuda"; if not, the log has a warning."""
+    """Return whether torch can compile for "cpu" or "cuda" here; if not, the log has a warning."""
     if device_type == "cuda":
-        # Triton makes its launchers with a C compiler.
-        needs, found = "Triton with a C compiler", find_spec("triton") and _any_of("cc", "gcc", "clang")
+        # Triton builds its launchers with a C compiler.
+        requirement = "Triton with a C compiler"
+        available = find_spec("triton") is not None and _any_installed("cc", "gcc", "clang")
     else:
-        needs, found = "C++ compiler", _any_of("g++", "clang++")
-    if not found:
-        log.warning("There is no %s: the ALIAS generator runs uncompiled, and slower", needs)
-    return bool(found)
+        requirement, available = "C++ compiler", _any_installed("g++", "clang++")
+    if not available:
+        log.warning("There is no %s: the ALIAS generator runs uncompiled, and slower", requirement)
+    return available
 
 
-def _any_of(*programs: str) -> bool:
+def _any_installed(*programs: str) -> bool:
     return any(map(shutil.which, programs))
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled, with a word in the log when it is compiled for a kind of input."""
-    inner = torch.compile(function, dynamic=True, fullgraph=True)
-    known: set[tuple[Any, ...]] = set()
+def _compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Return the compiled function; it logs each compilation for a new combination of argument types."""
+    compiled_function = torch.compile(function, dynamic=True, fullgraph=True)
+    compiled_signatures: set[tuple[object, ...]] = set()
 
-    def call(x: Tensor, noise: Tensor, noise_scale: Tensor, mask: Tensor | None, *more: Any) -> Any:
-        given = x, noise, noise_scale, mask, *more
-        kind = x.dtype, mask is None, *more[-1:]
-        if kind in known:
-            return inner(*given)
-        with told(f"compiling the ALIAS generator's {function.__name__} for {x.dtype}"):
-            result = inner(*given)
-        known.add(kind)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        values = (*args, *kwargs.values())
+        signature = tuple(value.dtype if isinstance(value, Tensor) else value for value in values)
+        if signature in compiled_signatures:
+            return compiled_function(*args, **kwargs)
+        with log_duration(f"compiling the ALIAS generator's {function.__name__} for {signature[0]}"):
+            result = compiled_function(*args, **kwargs)
+        compiled_signatures.add(signature)
         return result
 
     return call
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Say in the log what is being done, and how long it took."""
-    log.info("%s", what)
-    started = time.monotonic()
+def log_duration(activity: str) -> Iterator[None]:
+    """Log that an activity starts and, when it has succeeded, how long it took."""
+    log.info("%s", activity)
+    start = time.monotonic()
     yield
-    log.info("%s took %.1f s", what, time.monotonic() - started)
+    log.info("%s took %.1f s", activity, time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""The thin-plate spline that bends the garment: from control-point offsets to a sampling grid."""
+"""The thin-plate spline that warps the garment: from offsets of control points to a sampling grid."""
 
 from functools import lru_cache
 
@@ -9,14 +9,19 @@ POINTS = 5
 """Control points along each side."""
 
 EXTENT = 0.9
-"""The control points, and the grid at rest, span [-0.9, 0.9] of the picture's [-1, 1]: offsets of zero are
-a zoom to the central 90 %, not the identity."""
+"""Control points and grid without offsets span [-0.9, 0.9] of the picture's [-1, 1]: offsets of zero zoom in
+to the central 90 % and are not the identity."""
 
 
 def control_points() -> Tensor:
-    """Return the control points at rest, float64 (25, 2) as x, y; x varies slowest."""
+    """Return the control points without offsets, float64 (25, 2) as x, y; x changes slowest."""
     side = torch.linspace(-EXTENT, EXTENT, POINTS, dtype=torch.float64)
     return torch.cartesian_prod(side, side)
+
+
+def point_offsets(theta: Tensor) -> Tensor:
+    """Return θ (b, 50), first all x, then all y, as the x and y of each control point, (b, 25, 2)."""
+    return theta.reshape(len(theta), 2, -1).transpose(1, 2)
 
 
 def grid(theta: Tensor, height: int, width: int) -> Tensor:
@@ -37,51 +42,47 @@ def grid(theta: Tensor, height: int, width: int) -> Tensor:
         (b, height, width, 2), x and y in [-1, 1] for `torch.nn.functional.grid_sample`.
     """
     points = control_points().to(theta.device)
-    # Solved in float64: in float32 the system's rounding alone moves the warped picture by 1e-4.
-    coefficients = _solution(points) @ (points + _offsets(theta).double())
+    # Solved in float64: in float32 the rounding of the system alone changes the warped picture by 1e-4.
+    coefficients = _solution_matrix(points) @ (points + point_offsets(theta).double())
     terms = _terms(height, width, points.to(theta.dtype))
-    return (terms @ coefficients.to(theta.dtype)).unflatten(1, (height, width))
+    return (terms @ coefficients.to(theta.dtype)).reshape(len(theta), height, width, 2)
 
 
 @lru_cache(maxsize=4)
 def basis(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return (rest, response): the grid is rest + response · θ, since it is linear in the offsets.
+    """Return (rest, response): the grid is rest + response · θ, because it is linear in the offsets.
 
-    Worked out once, in float64; they stay on the device.
+    Computed once, in float64, and kept on the device.
 
     Returns:
         rest: float32 (height·width, 2), the grid for offsets of zero.
-        response: float32 (height·width, 25), what each control point's offset adds, in x and in y alike.
+        response: float32 (height·width, 25), the effect of each control point's offset, for x and y alike.
     """
     points = control_points()
-    response = _terms(height, width, points) @ _solution(points)
+    response = _terms(height, width, points) @ _solution_matrix(points)
     return (response @ points).float().to(device), response.float().to(device)
 
 
 def fast_grid(theta: Tensor, height: int, width: int) -> Tensor:
     """Return the same as `grid`, by one matrix product with the spline's basis."""
     rest, response = basis(height, width, theta.device)
-    return (rest + response @ _offsets(theta)).unflatten(1, (height, width))
+    return (rest + response @ point_offsets(theta)).reshape(len(theta), height, width, 2)
 
 
-def _offsets(theta: Tensor) -> Tensor:
-    """Return θ (b, 50) as one x and one y for each control point, (b, 25, 2)."""
-    return theta.unflatten(1, (2, -1)).transpose(1, 2)
-
-
-def _solution(points: Tensor) -> Tensor:
-    """Return what turns the control points' targets, (25, 2), into the coefficients w and a, (28, 2)."""
+def _solution_matrix(points: Tensor) -> Tensor:
+    """Return the matrix (28, 25) from the control points' targets (25, 2) to the coefficients w and a."""
     count = len(points)
     system = points.new_zeros(count + 3, count + 3)
     system[:count, :count] = _kernel(points, points)
     system[:count, count] = 1
     system[:count, count + 1 :] = points
     system[count:, :count] = system[:count, count:].T
-    return torch.linalg.inv(system)[:, :count]
+    inverse: Tensor = torch.linalg.inv(system)
+    return inverse[:, :count]
 
 
 def _terms(height: int, width: int, points: Tensor) -> Tensor:
-    """Return what the coefficients multiply at each pixel of the grid at rest, (height·width, 28)."""
+    """Return the factors of the coefficients at each pixel of the grid, (height·width, 28)."""
     y = torch.linspace(-EXTENT, EXTENT, height, dtype=points.dtype, device=points.device)
     x = torch.linspace(-EXTENT, EXTENT, width, dtype=points.dtype, device=points.device)
     pixels = torch.cartesian_prod(y, x).flip(1)
@@ -91,4 +92,5 @@ def _terms(height: int, width: int, points: Tensor) -> Tensor:
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     """Return U of the squared distances between the points a (n, 2) and b (m, 2): (n, m)."""
     squared = (a[:, None] - b).square().sum(2)
-    return torch.special.xlogy(squared, squared)
+    kernel: Tensor = torch.special.xlogy(squared, squared)
+    return kernel

@@ -1,4 +1,4 @@
-"""Measures the plain and the fast cascade against each other: time, difference, memory, pictures a second."""
+"""Compares the plain and the fast cascade: time, difference, memory, pictures a second."""
 
 import os
 import platform
@@ -6,315 +6,312 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from worker.viton_hd import segmentation, windows
-from worker.viton_hd.alias import AliasGenerator, AliasNorm
-from worker.viton_hd.cascade import Cascade, Dressed, fast_dtype, outcome
-from worker.viton_hd.enlarge import fast_enlarge
-from worker.viton_hd.inputs import Tensors, TryOnInput, one_hot, tensors
-from worker.viton_hd.labels import SEGMENTATION, SEGMENTATION_OF_CIHP, SYNTHESIS, SYNTHESIS_OF_SEGMENTATION
-from worker.viton_hd.layers import SpectralConv2d
-from worker.viton_hd.matching import GeometricMatching
-from worker.viton_hd.noise import Noise, segmentation_noise
-from worker.viton_hd.segmentation import SegmentationGenerator
-
-Files = tuple[Path, Path, Path]
-"""The weights of the segmentation generator, of the matching and of the ALIAS generator."""
+from worker.lab.cascade_bench.scenes import Scene
+from worker.lab.cascade_bench.seeded_weights import Files
+from worker.viton_hd.cascade import Cascade, SynthesisInput, fast_dtype, packed_output
+from worker.viton_hd.inputs import InputMaps, input_maps, one_hot
+from worker.viton_hd.labels import SYNTHESIS
+from worker.viton_hd.noise import SeededNoise, segmentation_noise
 
 Report = Callable[[str], None]
-"""Told what is being measured now."""
+"""Called with what is measured next."""
+
+Seconds = dict[str, tuple[float, float]]
+"""Stage -> elapsed seconds, processor seconds."""
+
+PLAIN = "plain"
+"""The name of the plain path; a fast path is "fast" and the type of its convolutions."""
 
 STAGES = ("segmentation", "enlarge and blur", "matching and grid", "ALIAS", "end to end")
+"""What is timed: four parts of the cascade, and all of it."""
 
-_POWER_ITERATIONS = 10
-_ON_CARD = 16  # batches that a card's throughput is taken over: one alone is too short to time
-_FLAGS = ("avx512f", "avx512_bf16", "amx_bf16")
+_BATCHES_ON_CUDA = 16
+"""Batches over which a GPU's throughput is measured: a single one is too short."""
 
+_CPU_FLAGS = ("avx512f", "avx512_bf16", "amx_bf16")
+"""Vector and matrix units of a processor that decide its speed."""
 
-@dataclass(frozen=True)
-class Scene:
-    """What is drawn.
-
-    Attributes:
-        title: what it is, for the table.
-        item: the person and the garment.
-        parse: synthesis labels, int64 (h, w), that stand in for those of the segmentation's scores; None
-            where its weights are trained, so that its own labels are real ones.
-    """
-
-    title: str
-    item: TryOnInput
-    parse: np.ndarray | None
+_ERROR_LENGTH = 2000
+"""Characters of a failed process's last output that the error quotes."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One picture drawn: the seconds and the processor's seconds of each stage, and what each one made."""
+class Run:
+    """One picture: the seconds of each stage, and the stages' outputs."""
 
-    seconds: dict[str, tuple[float, float]]
+    seconds: Seconds
     scores: Tensor
     enlarged: Tensor
-    dressed: Dressed
+    synthesis_input: SynthesisInput
     picture: Tensor
 
 
-def seeded_weights(folder: Path) -> Files:
-    """Write random weights of seed 0, noise included, with which activations keep their scale."""
-    torch.manual_seed(0)
-    files = folder / "segmentation.pth", folder / "matching.pth", folder / "alias.pth"
-    for kind, file in zip((SegmentationGenerator, GeometricMatching, AliasGenerator), files, strict=True):
-        network = kind()
-        for module in network.modules():
-            weight = getattr(module, "weight_orig", getattr(module, "weight", None))
-            if isinstance(weight, Tensor) and weight.dim() > 1:
-                bound = (3 / weight[0].numel()) ** 0.5  # a variance of 1 / inputs
-                nn.init.uniform_(weight, -bound, bound)
-            if isinstance(module, AliasNorm):
-                nn.init.normal_(module.noise_scale, std=0.1)
-            if isinstance(module, SpectralConv2d):
-                module.train()  # each call improves the estimate of the singular vectors
-                for _ in range(_POWER_ITERATIONS):
-                    module.weight()
-        torch.save(network.state_dict(), file)
-    return files
+class StageComparison(TypedDict):
+    """A fast path against the plain path in one stage.
 
-
-def persons_parse(parse: np.ndarray) -> np.ndarray:
-    """Return CIHP labels (h, w) as the synthesis's: a trained segmentation's are much like the person's."""
-    labels: np.ndarray = SYNTHESIS_OF_SEGMENTATION[SEGMENTATION_OF_CIHP[parse]]
-    return labels
-
-
-@torch.inference_mode()
-def noisy_parse(height: int, width: int) -> np.ndarray:
-    """Return the synthesis labels, int64 (h, w), of random scores, enlarged and blurred as real ones are.
-
-    At 1024×768 they have some 30 thousand distinct label windows, as an untrained network's have, where real
-    ones have two or three thousand.
+    Attributes:
+        stage: one of STAGES.
+        plain_s, fast_s: elapsed seconds, median of the rounds.
+        ratio: fast_s / plain_s.
+        cpu_ratio: the same ratio of the processor time, which other programs affect less.
+        max_difference, mean_difference: of the stage's output.
+        mean_of_range: mean_difference as a share of the output's range.
     """
-    size = 1, len(SEGMENTATION), segmentation.HEIGHT // 8, segmentation.WIDTH // 8
-    scores = torch.rand(size, generator=torch.Generator().manual_seed(0))
-    labels: np.ndarray = SYNTHESIS_OF_SEGMENTATION[fast_enlarge(scores, height, width)[0].argmax(0).numpy()]
-    return labels
+
+    stage: str
+    plain_s: float
+    fast_s: float
+    ratio: float
+    cpu_ratio: float
+    max_difference: float
+    mean_difference: float
+    mean_of_range: float
 
 
-def label_windows(scene: Scene) -> int | None:
-    """Return how many distinct 5×5 label windows the scene's parse has; None where none is given."""
-    if scene.parse is None:
-        return None
-    return len(windows.distinct(torch.from_numpy(scene.parse)[None], len(SYNTHESIS))[0])
+class Conditions(TypedDict):
+    """What the measurements depend on.
+
+    Attributes:
+        processor: its model.
+        cores, threads: of the machine, and of PyTorch.
+        units: the processor's vector and matrix units, of avx512f, avx512_bf16, amx_bf16.
+        python, torch: versions.
+        device: `cpu` or the GPU's name.
+        load: load averages of 1, 5 and 15 minutes.
+    """
+
+    processor: str
+    cores: int | None
+    threads: int
+    units: list[str]
+    python: str
+    torch: str
+    device: str
+    load: list[float]
 
 
 def fast_paths(device: str, dtype: str | None) -> list[str]:
     """Return the fast paths to measure: in float32, and in the given type or the device's default."""
     other = dtype or str(fast_dtype(torch.device(device))).removeprefix("torch.")
-    return [f"fast {kind}" for kind in dict.fromkeys(("float32", other))]
+    return [f"fast {name}" for name in dict.fromkeys(("float32", other))]
 
 
-def load(files: Files, device: str, path: str) -> Cascade:
-    """Return the cascade of one path: "plain", or "fast" and a type of number, such as "fast bfloat16"."""
-    if path == "plain":
+def path_dtype(path: str) -> torch.dtype:
+    """Return the type of a fast path's convolutions: torch.bfloat16 for "fast bfloat16"."""
+    dtype: torch.dtype = getattr(torch, path.removeprefix("fast "))
+    return dtype
+
+
+def load_cascade(files: Files, device: str, path: str) -> Cascade:
+    """Return the cascade of one path: "plain", or "fast" and a type, such as "fast bfloat16"."""
+    if path == PLAIN:
         return Cascade.load(*files, device=device, plain=True)
-    return Cascade.load(*files, device=device, dtype=getattr(torch, path.removeprefix("fast ")))
+    return Cascade.load(*files, device=device, dtype=path_dtype(path))
 
 
 def compare(
-    cascades: dict[str, Cascade], scene: Scene, *, rounds: int, report: Report
-) -> dict[str, list[dict[str, Any]]]:
-    """Draw the scene by each path in turn, `rounds` times, and set the fast ones against the first, plain.
+    cascades: Mapping[str, Cascade], scene: Scene, *, rounds: int, report: Report
+) -> dict[str, list[StageComparison]]:
+    """Generate the scene's picture by each path in turn, `rounds` times, and compare the fast ones to plain.
 
-    By turns, so that a machine that grows slower does so for all of them. The time is the rounds' median.
+    The paths alternate, so that a machine that becomes slower affects all of them.
+
+    Args:
+        cascades: path -> its cascade; "plain" first.
+        scene: the input.
+        rounds: runs of each path.
+        report: called with the progress.
 
     Returns:
-        fast path -> one row for each stage: its seconds, their ratio, that of the processor time (which
-        other programs on the machine change less), the greatest and the mean difference of what it makes,
-        and the mean as a part of the range. The ALIAS generators' difference is for the same input, the
-        last row's from end to end.
+        fast path -> one row per stage. The ALIAS generators' difference is for the same input, that of the
+        last row is from end to end.
     """
-    plain, *others = cascades
-    # The plain path has nothing to warm up but a card's libraries.
-    for path in cascades if cascades[plain].device.type == "cuda" else others:
-        report(f"{scene.title}: warming up {path}")
-        draw(cascades[path], scene)
-    seconds: dict[str, list[dict[str, tuple[float, float]]]] = {path: [] for path in cascades}
-    taken: dict[str, Taken] = {}
+    on_cuda = cascades[PLAIN].device.type == "cuda"
+    for path, cascade in cascades.items():
+        if path != PLAIN or on_cuda:  # on a processor the plain path needs no warm-up
+            report(f"{scene.title}: warming up {path}")
+            run_once(cascade, scene)
+    all_seconds: dict[str, list[Seconds]] = {path: [] for path in cascades}
+    last_runs: dict[str, Run] = {}
     for number in range(rounds):
         for path, cascade in cascades.items():
             report(f"{scene.title}: {path}, round {number + 1} of {rounds}")
-            taken[path] = draw(cascade, scene)
-            seconds[path].append(taken[path].seconds)
-    tables = {}
-    for path in others:
-        rows = []
-        for stage, (was, found, extent) in _made(taken[plain], taken[path], cascades[path], scene).items():
-            (plain_s, plain_cpu), (fast_s, fast_cpu) = (
-                [
-                    statistics.median(times)
-                    for times in zip(*(run[stage] for run in seconds[one]), strict=True)
-                ]
-                for one in (plain, path)
-            )
-            difference = (found - was).abs()
-            rows.append(
-                {
-                    "stage": stage,
-                    "plain_s": round(plain_s, 6),
-                    "fast_s": round(fast_s, 6),
-                    "ratio": round(fast_s / plain_s, 4),
-                    "cpu_ratio": round(fast_cpu / plain_cpu, 4),
-                    "max_difference": float(f"{difference.max().item():.2g}"),
-                    "mean_difference": float(f"{difference.mean().item():.2g}"),
-                    "mean_of_range": float(f"{difference.mean().item() / extent:.2g}"),
-                }
-            )
-        tables[path] = rows
-    return tables
+            last_runs[path] = run_once(cascade, scene)
+            all_seconds[path].append(last_runs[path].seconds)
+    medians = {path: _medians(path_seconds) for path, path_seconds in all_seconds.items()}
+    return {
+        path: [
+            _comparison(stage, medians[PLAIN][stage], medians[path][stage], *outputs)
+            for stage, outputs in _stage_outputs(last_runs[PLAIN], last_runs[path], cascade, scene).items()
+        ]
+        for path, cascade in cascades.items()
+        if path != PLAIN
+    }
 
 
 @torch.inference_mode()
-def draw(cascade: Cascade, scene: Scene) -> Taken:
-    """Draw the scene once and time it."""
-    seconds: dict[str, tuple[float, float]] = {}
+def run_once(cascade: Cascade, scene: Scene) -> Run:
+    """Generate the scene's picture once and time the stages."""
+    seconds: Seconds = {}
     seed = scene.item.seed
     with _timed(seconds, "end to end", cascade):
-        given = tensors([scene.item], cascade.device)
+        maps = input_maps([scene.item], cascade.device)
         with _timed(seconds, "segmentation", cascade):
-            scores = cascade.scores(given, segmentation_noise([seed], cascade.device))
+            scores = cascade.scores(maps, segmentation_noise([seed], cascade.device))
         with _timed(seconds, "enlarge and blur", cascade):
-            enlarged = cascade.enlarge(scores, *given.pose.shape[2:])
+            enlarged = cascade.enlarge(scores, *maps.pose.shape[2:])
             parse = cascade.parse_of(enlarged)
         with _timed(seconds, "matching and grid", cascade):
-            dressed = _dressed(cascade, given, parse, [scene])
+            inputs = _synthesis_input(cascade, maps, parse, [scene])
         with _timed(seconds, "ALIAS", cascade):
-            picture = cascade.synthesise([dressed], Noise([seed], cascade.device))
-        outcome(picture, [dressed]).cpu()
-    return Taken(seconds, scores, enlarged, dressed, picture)
+            picture = cascade.synthesise([inputs], SeededNoise([seed], cascade.device))
+        packed_output(picture, [inputs]).cpu()
+    return Run(seconds, scores, enlarged, inputs, picture)
 
 
 def pictures_per_second(cascade: Cascade, scene: Scene, batch: int) -> float:
-    """Return how many pictures a second come out when this many are drawn at once, each of its own seed.
+    """Return the pictures a second for batches of this size, each picture with its own seed.
 
-    On a card over several batches, queued one behind the other and awaited once, as the worker does.
+    On a GPU it is measured over several batches, all queued before the host waits, as in the worker.
     """
     scenes = [replace(scene, item=replace(scene.item, seed=seed)) for seed in range(batch)]
     rounds = 1
     if cascade.device.type == "cuda":
-        rounds = _ON_CARD
-        draw_batch(cascade, scenes)  # prepares the generator for this size
-    seconds: dict[str, tuple[float, float]] = {}
+        rounds = _BATCHES_ON_CUDA
+        run_batch(cascade, scenes)  # prepares the generator for this size
+    seconds: Seconds = {}
     with _timed(seconds, "batches", cascade):
         for _ in range(rounds):
-            draw_batch(cascade, scenes)
+            run_batch(cascade, scenes)
     return rounds * batch / seconds["batches"][0]
 
 
 @torch.inference_mode()
-def draw_batch(cascade: Cascade, scenes: Sequence[Scene]) -> Tensor:
-    """Return the scenes' outcome, drawn as one batch, as `Cascade.__call__` does; on a card not awaited."""
+def run_batch(cascade: Cascade, scenes: Sequence[Scene]) -> Tensor:
+    """Return the scenes' `packed_output`, generated as one batch like `Cascade.__call__`; queued on a GPU."""
     seeds = [scene.item.seed for scene in scenes]
-    dressed = []
-    for some in cascade.dressed_at_once(len(scenes)):
-        given = tensors([scene.item for scene in scenes[some]], cascade.device)
-        parse = cascade.segment(given, segmentation_noise(seeds[some], cascade.device))
-        dressed.append(_dressed(cascade, given, parse, scenes[some]))
-        del given  # as in `Cascade.dress`, nothing else is kept
-    picture = cascade.synthesise(dressed, Noise(seeds, cascade.device))
-    return outcome(picture, dressed).to("cpu", non_blocking=True)
+    inputs = []
+    for part in cascade.sub_batches(len(scenes)):
+        maps = input_maps([scene.item for scene in scenes[part]], cascade.device)
+        parse = cascade.segment(maps, segmentation_noise(seeds[part], cascade.device))
+        inputs.append(_synthesis_input(cascade, maps, parse, scenes[part]))
+        del maps  # releases the memory of the other maps, as `Cascade.synthesis_input` does
+    picture = cascade.synthesise(inputs, SeededNoise(seeds, cascade.device))
+    return packed_output(picture, inputs).to("cpu", non_blocking=True)
 
 
-def _dressed(cascade: Cascade, given: Tensors, parse: Tensor, scenes: Sequence[Scene]) -> Dressed:
-    """Return what ALIAS draws from, with the scenes' own parses, if they have some, in place of the given."""
-    own = [scene.parse for scene in scenes if scene.parse is not None]
-    if own:
-        parse = one_hot(torch.from_numpy(np.stack(own)).to(cascade.device), len(SYNTHESIS))
-    return Dressed(given.pose, given.agnostic, *cascade.bend(given, parse), parse)
+def _synthesis_input(
+    cascade: Cascade, maps: InputMaps, parse: Tensor, scenes: Sequence[Scene]
+) -> SynthesisInput:
+    """Return the input of ALIAS, with the scenes' own parses, if they have any, in place of the predicted."""
+    scene_parses = [scene.parse for scene in scenes if scene.parse is not None]
+    if scene_parses:
+        parse = one_hot(torch.from_numpy(np.stack(scene_parses)).to(cascade.device), len(SYNTHESIS))
+    return SynthesisInput(maps.pose, maps.agnostic, *cascade.warp(maps, parse), parse)
 
 
 def peak_mib(files: Files, device: str, path: str, scene_file: Path) -> dict[str, float]:
-    """Return the most memory that a new process holds which loads this path's weights and draws the scene."""
-    command = [
-        sys.executable,
-        "-m",
-        "worker.lab.cascade_bench.peak",
-        device,
-        path,
-        str(scene_file),
-        *map(str, files),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
+    """Return the peak memory of a new process that loads this path's weights and runs the scene, MiB.
+
+    Keys: start, loaded, peak (of the process), device_peak (on a GPU, else 0).
+    """
+    module = "worker.lab.cascade_bench.peak"
+    command = [sys.executable, "-m", module, device, path, str(scene_file), *map(str, files)]
+    process = subprocess.run(  # noqa: S603 - this interpreter and this project's module
+        command, capture_output=True, text=True, check=False
+    )
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {process.stderr.strip()[-_ERROR_LENGTH:]}")
     names = ("start", "loaded", "peak", "device_peak")
-    return dict(zip(names, map(float, done.stdout.split()[-len(names) :]), strict=True))
+    return dict(zip(names, map(float, process.stdout.split()[-len(names) :]), strict=True))
 
 
-def save(scene: Scene, file: Path) -> None:
-    """Write the scene for `saved`."""
-    parse = {} if scene.parse is None else {"parse": scene.parse}
-    arrays: dict[str, Any] = {"title": scene.title, **vars(scene.item), **parse}
-    np.savez(file, **arrays)
-
-
-def saved(file: Path) -> Scene:
-    """Return the scene that `save` wrote."""
-    with np.load(file) as arrays:
-        kept = dict(arrays)
-    title, parse, seed = str(kept.pop("title")), kept.pop("parse", None), int(kept.pop("seed"))
-    return Scene(title, TryOnInput(seed=seed, **kept), parse)
-
-
-def conditions(device: str) -> dict[str, Any]:
-    """Return what the figures depend on: processor, threads, versions, and how busy the machine is."""
+def conditions(device: str) -> Conditions:
+    """Return what the measurements depend on: processor, threads, versions, and the machine's load."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    found = {
+    return {
         "processor": fields.get("model name", platform.processor()),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "units": [flag for flag in _FLAGS if flag in fields.get("flags", "").split()],
+        "units": [flag for flag in _CPU_FLAGS if flag in fields.get("flags", "").split()],
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "load": [round(load, 2) for load in os.getloadavg()],
     }
-    return found
 
 
-def _made(
-    plain: Taken, fast: Taken, cascade: Cascade, scene: Scene
+def _medians(rounds: Sequence[Seconds]) -> Seconds:
+    return {
+        stage: (
+            statistics.median(seconds[stage][0] for seconds in rounds),
+            statistics.median(seconds[stage][1] for seconds in rounds),
+        )
+        for stage in STAGES
+    }
+
+
+def _comparison(
+    stage: str,
+    plain_seconds: tuple[float, float],
+    fast_seconds: tuple[float, float],
+    plain_output: Tensor,
+    fast_output: Tensor,
+    output_range: float,
+) -> StageComparison:
+    (plain_s, plain_cpu_s), (fast_s, fast_cpu_s) = plain_seconds, fast_seconds
+    difference = (fast_output - plain_output).abs()
+    mean = difference.mean().item()
+    return {
+        "stage": stage,
+        "plain_s": round(plain_s, 6),
+        "fast_s": round(fast_s, 6),
+        "ratio": round(fast_s / plain_s, 4),
+        "cpu_ratio": round(fast_cpu_s / plain_cpu_s, 4),
+        "max_difference": float(f"{difference.max().item():.2g}"),
+        "mean_difference": float(f"{mean:.2g}"),
+        "mean_of_range": float(f"{mean / output_range:.2g}"),
+    }
+
+
+def _stage_outputs(
+    plain: Run, fast: Run, cascade: Cascade, scene: Scene
 ) -> dict[str, tuple[Tensor, Tensor, float]]:
-    """Return what each stage made by the plain path and by the fast one, and its numbers' range."""
+    """Return each stage's output by the plain path and by the fast one, and the range of its values."""
     with torch.inference_mode():
-        picture = cascade.synthesise([plain.dressed], Noise([scene.item.seed], cascade.device))
+        noise = SeededNoise([scene.item.seed], cascade.device)
+        picture = cascade.synthesise([plain.synthesis_input], noise)
     return {
         "segmentation": (plain.scores, fast.scores, 1),
         "enlarge and blur": (plain.enlarged, fast.enlarged, 1),
-        "matching and grid": (plain.dressed.warped, fast.dressed.warped, 2),
+        "matching and grid": (plain.synthesis_input.warped, fast.synthesis_input.warped, 2),
         "ALIAS": (plain.picture, picture, 2),
         "end to end": (plain.picture, fast.picture, 2),
     }
 
 
 @contextmanager
-def _timed(seconds: dict[str, tuple[float, float]], stage: str, cascade: Cascade) -> Iterator[None]:
-    """Note the seconds and processor seconds that the block takes, what it queued on a card included."""
-    _await(cascade.device)
-    began = time.perf_counter(), time.process_time()
+def _timed(seconds: Seconds, stage: str, cascade: Cascade) -> Iterator[None]:
+    """Store the elapsed and processor seconds of the block, including the work that it queues on a GPU."""
+    _synchronise(cascade.device)
+    start, cpu_start = time.perf_counter(), time.process_time()
     yield
-    _await(cascade.device)
-    seconds[stage] = time.perf_counter() - began[0], time.process_time() - began[1]
+    _synchronise(cascade.device)
+    seconds[stage] = time.perf_counter() - start, time.process_time() - cpu_start
 
 
-def _await(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

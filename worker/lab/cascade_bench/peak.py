@@ -1,8 +1,8 @@
-"""Draws one scene in a process of its own and prints the most memory that took.
+"""Runs one scene in a process of its own and prints its peak memory.
 
     python -m worker.lab.cascade_bench.peak DEVICE PATH SCENE.npz SEGMENTATION MATCHING ALIAS
 
-prints MiB: before anything is loaded, with the weights, at the most, and at the most on a graphics card.
+prints MiB: before the weights are loaded, with the weights, the peak, and the peak on the GPU.
 """
 
 import sys
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import torch
 
-from worker.lab.cascade_bench import bench
+from worker.lab.cascade_bench.bench import load_cascade, run_batch
+from worker.lab.cascade_bench.scenes import load_scene
 from worker.lab.evaluation.memory import peak_mib
 
 
-def main(device: str, path: str, scene_file: str, *files: str) -> None:
-    """Load the weights as a worker does, draw the scene once, and print what was held."""
-    scene, start = bench.saved(Path(scene_file)), peak_mib()
-    segmenter, matcher, generator = map(Path, files)
-    cascade = bench.load((segmenter, matcher, generator), device, path)
+def main(device: str, path: str, scene_file: str, segmenter: str, matcher: str, generator: str) -> None:
+    """Load the weights as a worker does, run the scene once, and print the memory."""
+    scene, start = load_scene(Path(scene_file)), peak_mib()
+    cascade = load_cascade((Path(segmenter), Path(matcher), Path(generator)), device, path)
     loaded = peak_mib()
-    bench.draw_batch(cascade, [scene])
+    run_batch(cascade, [scene])
     on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else 0
     print(*(round(value) for value in (start, loaded, peak_mib(), on_device)))
 

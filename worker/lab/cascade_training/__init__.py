@@ -1,1 +1,1 @@
-"""Trains the cascade's three networks, which the paper describes and its authors' code leaves out."""
+"""Trains the cascade's three networks: the paper describes the training, its authors' code has none."""

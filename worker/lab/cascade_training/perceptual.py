@@ -1,5 +1,6 @@
-"""The perceptual loss: pictures compared by what VGG-19, trained on ImageNet, sees in them."""
+"""The perceptual loss: pictures are compared by their features in VGG-19, trained on ImageNet."""
 
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -12,18 +13,19 @@ from worker.lab.cascade_training import losses
 from worker.weights.checkpoint import load_state_dict, shapes
 
 WEIGHTS = "vgg19"
+"""The file's name in the weights catalogue."""
 
-_HASH_BEGINS = "dcbb9e9d"  # torchvision names its files by the first digits of their sha256
+_SHA256_PREFIX = "dcbb9e9d"  # torchvision names its files by the first digits of their sha256
 _LAYERS = (1, 6, 11, 20, 29)  # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, of channels scaled to 0..1
-_STD = (0.229, 0.224, 0.225)
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, per channel, for values from 0 to 1
+_STD = (0.229, 0.224, 0.225)  # of ImageNet, likewise
 
 
 def check(file: Path) -> None:
     """Raise WeightsMissingError unless the file is torchvision's VGG-19."""
-    if not weights.digest_of(file).startswith(_HASH_BEGINS):
+    if not weights.digest_of(file).startswith(_SHA256_PREFIX):
         raise WeightsMissingError(
-            f"{file.name} is not torchvision's VGG-19: its sha256 does not begin with {_HASH_BEGINS}.",
+            f"{file.name} is not torchvision's VGG-19: its sha256 does not begin with {_SHA256_PREFIX}.",
             input=WEIGHTS,
         )
     load_state_dict(file, _shapes())
@@ -32,19 +34,20 @@ def check(file: Path) -> None:
 class PerceptualLoss(nn.Module):
     """Σᵢ 1/Rᵢ |Fᵢ(I) - Fᵢ(Î)|₁ over five layers Fᵢ of Rᵢ elements (Johnson et al. 2016).
 
-    The layers weigh the same, as in the paper's equation; the code of pix2pixHD and SPADE gives them 1/32,
+    The layers have equal weights, as in the paper's equation; the code of pix2pixHD and SPADE uses 1/32,
     1/16, 1/8, 1/4 and 1.
+
+    Args:
+        network: VGG-19; its weights are not trained.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, network: nn.Module) -> None:
-        """Take VGG-19, whose weights stay as they are."""
         super().__init__()
-        features = network.get_submodule("features")
-        assert isinstance(features, nn.Sequential)
-        self.features = features[: _LAYERS[-1] + 1].eval().requires_grad_(False)
+        layers = islice(network.get_submodule("features").children(), _LAYERS[-1] + 1)
+        self.features = nn.Sequential(*layers).eval().requires_grad_(False)
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(_STD)[:, None, None])
 
@@ -63,20 +66,20 @@ class PerceptualLoss(nn.Module):
         network.load_state_dict(load_state_dict(file, _shapes()), strict=True, assign=True)
         return cls(network)
 
-    def forward(self, real: Tensor, made: Tensor) -> Tensor:
+    def forward(self, real: Tensor, generated: Tensor) -> Tensor:
         """Return the loss of pictures, (b, 3, h, w) in [-1, 1]."""
         with torch.no_grad():
-            wanted = self._seen(real)
-        return losses.layers(wanted, self._seen(made))
+            real_features = self._features_of(real)
+        return losses.layer_difference(real_features, self._features_of(generated))
 
-    def _seen(self, picture: Tensor) -> list[Tensor]:
+    def _features_of(self, picture: Tensor) -> list[Tensor]:
         x = ((picture + 1) / 2 - self.mean) / self.std
-        seen: list[Tensor] = []
+        features: list[Tensor] = []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in _LAYERS:
-                seen.append(x)
-        return seen
+                features.append(x)
+        return features
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""How large the networks and their pictures are in training: as published, or small enough to try it out."""
+"""The sizes of networks and pictures in training: as published, or small for a quick trial."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ class Size:
     """Sizes of pictures and networks.
 
     Attributes:
-        picture: rows and columns of the pictures that the garment is bent in and ALIAS draws; for ALIAS
-            multiples of 128.
-        network: rows and columns that segmentation and matching look at, multiples of 64.
-        channels: of segmentation's and matching's first level, and a sixteenth of ALIAS's smallest scale.
+        picture: rows and columns of the pictures in which the garment is warped and which ALIAS generates;
+            for ALIAS multiples of 128.
+        network: rows and columns of the inputs of segmentation and matching, multiples of 64.
+        channels: channels of segmentation's and matching's first level, and a sixteenth of the channels of
+            ALIAS's smallest scale.
         features, shared: see `AliasGenerator`.
-        judge: channels of a discriminator's first level.
+        judge: channels of a discriminator's first level. The fields' names are part of a run's state.
     """
 
     picture: tuple[int, int]
@@ -52,5 +53,5 @@ SIZES = {
     ),
     "small": Size(picture=(512, 384), network=(128, 96), channels=8, features=4, shared=16, judge=8),
 }
-"""`full` makes files that the cascade loads in place of the published ones; `small` shows that training works
-in minutes on a processor."""
+"""`full` gives files that the cascade loads in place of the published ones; `small` shows in minutes on a
+processor that training works."""
