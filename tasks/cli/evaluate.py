@@ -10,6 +10,8 @@ from rich.progress import Progress
 
 from config.settings import settings
 from tasks.cli.evaluate_hard import hard
+from tasks.cli.garment import GARMENTS as DEFAULT_GARMENTS
+from tasks.cli.garment import SHIPPED
 from tasks.cli.output import Json, err, report_file, save_picture, show_table
 from tasks.cli.samples import DEFAULT_CCP, DEFAULT_SAMPLES, Samples, SheetFolder
 
@@ -62,6 +64,33 @@ def cloth(
     else:
         for title, rows in tables.items():
             show_table(rows, as_json, title)
+    if sheet:
+        save_picture(evaluation.contact_sheet(results), sheet)
+
+
+@app.command()
+def garments(
+    labels: Annotated[Path, typer.Option(dir_okay=False, help="Label file, one JSON object a line.")] = (
+        DEFAULT_GARMENTS / "labels.jsonl"
+    ),
+    photos: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of its photographs.")] = (
+        DEFAULT_GARMENTS / "photos"
+    ),
+    split: Annotated[str, typer.Option(help="Rows of the label file to read.")] = "test",
+    weights: Annotated[Path, typer.Option(dir_okay=False, help="The network's .safetensors.")] = SHIPPED,
+    as_json: Json = False,
+    sheet: Sheet = None,
+) -> None:
+    """Landmarks, sleeve and kind as the garment network reads them, against labels."""
+    from worker.cloth.garment_reader import GarmentReader
+    from worker.lab.evaluation import garments as evaluation
+
+    results = evaluation.read_all(labels, photos, GarmentReader.load(weights).read_upper_body, split=split)
+    figures = evaluation.summary(results)
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        show_table({labels.name: figures}, as_json)
     if sheet:
         save_picture(evaluation.contact_sheet(results), sheet)
 

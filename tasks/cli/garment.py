@@ -111,26 +111,6 @@ def sheet(
     Image.fromarray(training_sheet(data, parts.split(","), seed)).save(target)
 
 
-@app.command()
-def evaluate(
-    labels: Annotated[Path, typer.Option(help="Label file.")] = GARMENTS / "labels.jsonl",
-    photos: Annotated[Path, typer.Option(help="Folder of its photographs.")] = GARMENTS / "photos",
-    split: Annotated[str, typer.Option(help="Rows of the label file to read.")] = "test",
-    weights: Weights = SHIPPED,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here.")] = None,
-) -> None:
-    """Print how well landmarks, sleeves and kinds of labelled photographs are read, as JSON."""
-    from PIL import Image
-
-    from worker.cloth.garment_reader import GarmentReader
-    from worker.lab.evaluation import garments as measuring
-
-    results = measuring.read_all(labels, photos, GarmentReader.load(weights).read_upper_body, split=split)
-    print(json.dumps(measuring.summary(results)))
-    if sheet:
-        Image.fromarray(measuring.contact_sheet(results)).save(sheet)
-
-
 @app.command(name="evaluate-masks")
 def evaluate_masks(
     samples: Annotated[Path, typer.Option(help="Folder of VITON-HD.")] = SAMPLES / "viton_hd",
@@ -157,7 +137,3 @@ def evaluate_kinds(garments: Garments = GARMENTS, weights: Weights = SHIPPED) ->
 
     reader = GarmentReader.load(weights)
     print(json.dumps(measuring.kind_figures(garments, lambda photo: not is_upper_body(reader.read(photo)))))
-
-
-if __name__ == "__main__":
-    app()
