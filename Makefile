@@ -31,7 +31,7 @@ setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the mod
 people: setup ## Fetch the MIT-licensed photographs of people that the golden tests use
 	$(PY) -m worker.lab.demo.photographs
 
-lock: ## Pin the dependencies anew, with hashes and without host names
+lock: ## Pin the newest dependencies, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
 	$(COMPILE) --output-file requirements-producer.lock
 	$(COMPILE) --extra pictures --extra monitor --output-file requirements-cpu.lock

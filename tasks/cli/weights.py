@@ -45,8 +45,8 @@ def list_(json_: Json = False) -> None:
 def fetch(
     names: Names = None,
     accept_licence: AcceptLicence = False,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Also replace files that are present and valid.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Also replace files that are present and valid.")
     ] = False,
 ) -> None:
     """Download the model files that are missing or damaged."""
@@ -56,7 +56,7 @@ def fetch(
             settings().models_dir,
             listener,
             accept=_licence_question(accept_licence),
-            replace=anew,
+            replace=force,
         )
 
 

@@ -144,7 +144,7 @@ def test_detects_an_altered_tensor_in_the_current_format(path: Path) -> None:
 
 def test_reports_the_command_that_replaces_the_file(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsMissingError, match=r"it is missing.*`tryon weights fetch viton-hd-seg --anew`"
+        WeightsMissingError, match=r"it is missing.*`tryon weights fetch viton-hd-seg --force`"
     ) as caught:
         load_state_dict(tmp_path / "seg_final.pth", EXPECTED)
     assert caught.value.input == "viton-hd-seg"

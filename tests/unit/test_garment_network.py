@@ -211,7 +211,7 @@ def test_drawn_landmarks_lie_on_the_garment_near_its_outline(garments: list[exam
 
 def test_an_example_survives_its_bank(garments: list[examples.Example], tmp_path) -> None:
     assert bank.write(tmp_path, garments[:3]) == 3
-    assert bank.write(tmp_path, garments[3:4], anew=False) == 4
+    assert bank.write(tmp_path, garments[3:4], replace=False) == 4
 
     kept = bank.Bank(tmp_path)[3]
 

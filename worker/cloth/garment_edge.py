@@ -20,7 +20,7 @@ class EdgeSettings:
 
     Attributes:
         side: longer side at which the edge is sought, pixels; finer costs time and finds little more.
-        band: half the width of the band that is decided anew, share of the garment's diagonal: the network's
+        band: half the width of the band that is decided again, share of the garment's diagonal: the network's
             cells are about 1 % of it.
         rounds: iterations of GrabCut; after three little moves.
         agree: least intersection over union with the network's mask; else colours misled the refinement.

@@ -121,7 +121,7 @@ def _unusable(path: Path, reason: str, error: Exception | None = None) -> Weight
     if error:
         reason = f"{reason} ({_first_sentence(error)})"
     name = next((name for name, weight in weights.catalogue().items() if weight.file == path.name), None)
-    replacement = f"`tryon weights fetch {name} --anew`" if name else "the right file"
+    replacement = f"`tryon weights fetch {name} --force`" if name else "the right file"
     return WeightsMissingError(
         f"The model file {path} cannot be used: {reason}. Replace it with {replacement}.",
         input=name or path.name,

@@ -76,7 +76,7 @@ def rows(file: Path) -> list[dict[str, float]]:
 
 def plot(file: Path, picture: Path) -> None:
     """Plot each loss of a run's CSV file over the steps, as a PNG; nothing when there are no rows."""
-    from matplotlib.figure import Figure  # imported here: it takes a second and is seldom needed
+    from matplotlib.figure import Figure  # imported here: it takes a second and is rarely needed
 
     all_rows = rows(file)
     if not all_rows:

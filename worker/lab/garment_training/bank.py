@@ -48,16 +48,16 @@ class Bank:
         return self.count
 
 
-def write(folder: Path, examples: Iterable[Example], *, anew: bool = True, every: int = 100) -> int:
+def write(folder: Path, examples: Iterable[Example], *, replace: bool = True, every: int = 100) -> int:
     """Write examples to a bank's folder and return how many it holds.
 
     Args:
-        anew: start an empty bank; otherwise add to the one that is there.
+        replace: start an empty bank; otherwise add to the one that is there.
         every: readers see new examples after so many.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    if not anew and (folder / "count.json").is_file():
+    if not replace and (folder / "count.json").is_file():
         count = int(json.loads((folder / "count.json").read_text())["count"])
     mode = "r+b" if count else "wb"
     with (folder / "pictures.bin").open(mode) as pictures, (folder / "records.bin").open(mode) as records:

@@ -54,7 +54,7 @@ def build(
     if "worn" in parts:
         counts["worn"] = bank.write(data / "worn", photographs.worn_examples(people))
     if "drawn" in parts:
-        counts["drawn"] = bank.write(data / "drawn", _drawn(data, drawn, seed), anew=False)
+        counts["drawn"] = bank.write(data / "drawn", _drawn(data, drawn, seed), replace=False)
     if "cutouts" in parts:
         counts["cutouts"] = bank.write(data / "cutouts", cutout_examples(garments))
     return counts

@@ -21,7 +21,7 @@ class CutoutSettings:
 
     Attributes:
         alike: least intersection over union of the mask with that of the mirrored, darker picture. A mask
-            that took background for garment seldom does so twice; looking at sheets, 0.97 let few through.
+            that took background for garment rarely does so twice; looking at sheets, 0.97 let few through.
         area: smallest and largest share of the photograph.
         border: largest share of the photograph's border that the mask may cover: else it is cut off.
         filled: least share of the mask's convex hull; a scattered mask is background.

@@ -59,7 +59,7 @@ def add_pseudo_labels(folder: Path, target: Path, reader: GarmentReader, limit: 
 
 
 def add_masks(folder: Path, target: Path, reader: GarmentReader, *, everything: bool) -> int:
-    """Write the bank of labelled photographs anew, with refined masks; return how many it holds."""
+    """Write the bank of labelled photographs replace, with refined masks; return how many it holds."""
     return bank.write(target, _masked(folder, reader, SETTINGS, everything))
 
 
