@@ -1,11 +1,20 @@
 """One small task per stage, so that a dashboard shows each stage by name with its run time."""
 
+from collections.abc import Callable
 from functools import partial
 
 from config.errors import TryonError
 from worker.app import app
 
-# `shared=False`: the tasks belong to this application only, not to every application of a producer's process.
+
+def _stage_task(name: str) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
+    """Return the decorator that registers a function as the Celery task of this name."""
+    # `shared=False`: the task belongs to this application only, not to every application of a producer's
+    # process.
+    decorator: Callable[[Callable[[str], str]], Callable[[str], str]] = app.task(
+        name=name, ignore_result=True, throws=(TryonError,), shared=False
+    )
+    return decorator
 
 
 def _run(name: str, job_id: str) -> str:
@@ -16,25 +25,25 @@ def _run(name: str, job_id: str) -> str:
     return job_id
 
 
-@app.task(name="tasks.pose", ignore_result=True, throws=(TryonError,), shared=False)
+@_stage_task(name="tasks.pose")
 def pose(job_id: str) -> str:
     """Estimate the pose of the job's person."""
     return _run("pose", job_id)
 
 
-@app.task(name="tasks.cloth", ignore_result=True, throws=(TryonError,), shared=False)
+@_stage_task(name="tasks.cloth")
 def cloth(job_id: str) -> str:
     """Segment the job's garment."""
     return _run("cloth", job_id)
 
 
-@app.task(name="tasks.parse", ignore_result=True, throws=(TryonError,), shared=False)
+@_stage_task(name="tasks.parse")
 def parse(job_id: str) -> str:
     """Segment the job's person into body parts and clothes."""
     return _run("parse", job_id)
 
 
-@app.task(name="tasks.generate", ignore_result=True, throws=(TryonError,), shared=False)
+@_stage_task(name="tasks.generate")
 def generate(job_id: str) -> str:
     """Render the job's garment on its person."""
     return _run("generate", job_id)

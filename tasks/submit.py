@@ -23,7 +23,7 @@ UNSUPPORTED_OPTIONS = {"countdown", "eta", "expires", "link", "link_error"}
 """Celery options that the queue of jobs does not implement."""
 
 
-class TryonTask(Task):
+class TryonTask(Task):  # type: ignore[misc] # Celery has no types
     """Writes the job, then sends the message: an unreachable broker delays the job and does not lose it."""
 
     abstract = True
@@ -75,7 +75,7 @@ class TryonTask(Task):
 
 # Unlike a stage's wake-up, this message may be the only record of a job: it is acknowledged after the row is
 # written, and returns to the queue when the worker dies or the database is unreachable.
-@app.task(
+@app.task(  # type: ignore[untyped-decorator] # Celery has no types
     bind=True,
     base=TryonTask,
     name="tasks.tryon",

@@ -27,7 +27,7 @@ _queues: tuple[str, ...] = queues.ALL
 _devices: list[str] = ["cpu"]
 
 
-@signals.celeryd_init.connect
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _prepare(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Set the queues and devices before the pool forks: one process per device for GPU stages."""
     if instance.app is not app:

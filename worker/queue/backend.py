@@ -18,7 +18,7 @@ _CELERY_STATES = {
 }
 
 
-class JobsBackend(BaseBackend):
+class JobsBackend(BaseBackend):  # type: ignore[misc] # Celery has no types
     """Reads the state of an `AsyncResult` from the job's row; an unknown id raises UnknownJobError."""
 
     def store_result(self, *args: Any, **kwargs: Any) -> None:
