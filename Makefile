@@ -25,11 +25,11 @@ setup: .venv/ready ## Make .venv with the pinned dependencies, and fetch the mod
 	$(UV) pip sync --quiet --python $(PY) --compile-bytecode --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	.venv/bin/tryon weights fetch
-	@$(PY) -m worker.lab.demo.photographs || echo "WARNING: the golden tests skip without these photographs (they fail in CI)." >&2
+	@PATH="$(CURDIR)/.venv-uv/bin:$$PATH" $(PY) -m worker.lab.demo.photographs || echo "WARNING: the golden tests skip without these photographs (they fail in CI)." >&2
 	@touch $@
 
 people: setup ## Fetch the MIT-licensed photographs of people that the golden tests use
-	$(PY) -m worker.lab.demo.photographs
+	PATH="$(CURDIR)/.venv-uv/bin:$$PATH" $(PY) -m worker.lab.demo.photographs
 
 lock: ## Pin the newest dependencies, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
