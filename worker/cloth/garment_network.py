@@ -65,7 +65,7 @@ class NetworkShape:
     pyramid: int = 64
     fine: int = 16
     hidden: int = 192
-    dropout: float = 0.3
+    dropout: float = 0.1
 
 
 class NetworkOutput(NamedTuple):

@@ -36,10 +36,11 @@ class Bank:
                 self.folder / "pictures.bin", np.uint8, "r", shape=shape
             )
             self.records = np.fromfile(self.folder / "records.bin", RECORD, self.count)
+            self.shares = _shares(self.records["attributes"][:, 0])
 
     def draw(self, rng: Generator) -> Example:
-        """Return one of the examples."""
-        return self[int(rng.integers(self.count))]
+        """Return one of the examples; of a rare kind more often than of a common one."""
+        return self[int(np.searchsorted(self.shares, rng.random()))]
 
     def __getitem__(self, index: int) -> Example:
         return from_record(np.array(self.pictures[index]), self.records[index])
@@ -73,6 +74,16 @@ def write(folder: Path, examples: Iterable[Example], *, replace: bool = True, ev
                 _publish(folder, count)
     _publish(folder, count)
     return count
+
+
+def _shares(kinds: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return where each example's share of the draws ends, 0..1.
+
+    A kind is drawn as often as the square root of its number: between as it is and all kinds alike.
+    """
+    _, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    ends = np.cumsum(1 / np.sqrt(counts)[which])
+    return np.asarray(ends / ends[-1])
 
 
 def _publish(folder: Path, count: int) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from worker.cloth.landmarks import NAMES
 from worker.lab.garment_training.examples import SIZE, UNKNOWN, Example, attribute
 from worker.lab.garment_training.fabric import SHARES, Picture, cloth, colour, noise
-from worker.lab.garment_training.outline import Garment, Part, draw_up, draw_up_lower
+from worker.lab.garment_training.lower import draw_up_lower
+from worker.lab.garment_training.outline import Garment, Part, draw_up
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ class LossSettings:
     rotation: float = 2.0
     attributes: dict[str, float] = field(
         default_factory=lambda: {
-            **{"kind": 0.5, "sleeve": 0.6, "neckline": 0.25, "front": 0.25},
-            **{"view": 0.15, "support": 0.2, "whole": 0.25},
+            **{"kind": 2.5, "sleeve": 2.0, "neckline": 0.7, "front": 0.6},
+            **{"view": 0.4, "support": 0.6, "whole": 0.6},
         }
     )
     smoothing: float = 0.05

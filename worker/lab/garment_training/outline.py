@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-Line = NDArray[np.float64]
-"""Points of a line or a closed outline, (n, 2)."""
+from worker.lab.garment_training.curves import STEPS, Line, curve, ellipse, mirrored, ribbon
 
 Range = tuple[float, float]
 
@@ -107,7 +105,6 @@ _SLEEVE_LENGTHS: Mapping[str, Range] = {
 _WOBBLE = 0.02  # shoulder widths by which left and right differ at random
 _BODYSUIT = 0.06  # of the tops without collar; shops cut them off at the legs
 _QUILTED = 0.25  # of the jackets
-_STEPS = 24  # points of a curve; finer than a pixel of the stored picture
 
 
 @dataclass
@@ -172,7 +169,7 @@ class _Plan:
 def draw_up(rng: Generator, family: str | None = None) -> Garment:
     """Return a random upper-body garment or dress, of one of FAMILIES or of any."""
     if family is None:
-        family = _pick(rng, {name: kind.share for name, kind in FAMILIES.items()})
+        family = pick(rng, {name: kind.share for name, kind in FAMILIES.items()})
     kind = FAMILIES[family]
     garment = Garment(kind=kind.kind, neckline=_neckline(family), front=None)
     plan = _plan(rng, family, garment)
@@ -236,7 +233,7 @@ def _plan(rng: Generator, family: str, garment: Garment) -> _Plan:
         rng.uniform(*kind.roundness),
         float(drop),
         bodysuit,
-        _pick(rng, kind.sleeves),
+        pick(rng, kind.sleeves),
     )
 
 
@@ -262,7 +259,7 @@ def _body(rng: Generator, garment: Garment, plan: _Plan) -> None:
         garment.parts.append(Part(np.concatenate([front, back[::-1]]), "inside", rng.uniform(0.45, 0.95)))
     hem, centre = _hem(rng, plan)
     right, left = _flank(rng, plan.sides["r"], plan.bodysuit), _flank(rng, plan.sides["l"], plan.bodysuit)
-    outline = np.concatenate([front, left, hem, _mirrored(right)[::-1]])
+    outline = np.concatenate([front, left, hem, mirrored(right)[::-1]])
     garment.parts.append(Part(outline, "cloth"))
     garment.seams += [front, hem]
     for side, sign in (("r", -1), ("l", 1)):
@@ -278,7 +275,7 @@ def _body(rng: Generator, garment: Garment, plan: _Plan) -> None:
 
 def _neck_curve(plan: _Plan, depth: float) -> Line:
     """Return the neckline from the right neck point to the left, a superellipse."""
-    turn = np.linspace(np.pi, 0, 2 * _STEPS)
+    turn = np.linspace(np.pi, 0, 2 * STEPS)
     power = 2 / plan.roundness
     along, down = np.cos(turn), np.sin(turn)
     width = np.where(along < 0, plan.sides["r"].neck[0], plan.sides["l"].neck[0])
@@ -318,7 +315,7 @@ def _hem(rng: Generator, plan: _Plan) -> tuple[Line, tuple[float, float]]:
                        np.array([0.5 * corner_r[0], corner_r[1] + 0.35 * (low - corner_r[1])]),
                        corner_r])  # fmt: skip
         return np.concatenate([leg_l, leg_r]), (0.0, low)
-    share = np.linspace(0, 1, 2 * _STEPS)
+    share = np.linspace(0, 1, 2 * STEPS)
     x = left[0] + share * (-right[0] - left[0])
     bulge = (1 - np.abs(2 * share - 1) ** rng.uniform(1.6, 4.0)) * plan.hem_drop
     y = left[1] + share * (right[1] - left[1]) + bulge
@@ -429,7 +426,7 @@ def _strap_top(rng: Generator, garment: Garment, plan: _Plan) -> None:
         cut = plan.sides[side]
         plan.sides[side] = replace(cut, armpit=(cut.armpit[0], drop + side_drop))
     power = rng.uniform(1.0, 2.5)
-    share = np.linspace(-1, 1, 2 * _STEPS)
+    share = np.linspace(-1, 1, 2 * STEPS)
     edge = np.stack([share * foot, drop + sag * (1 - np.abs(share) ** power)], 1)
     back = np.stack([share * foot * 0.98, drop + rng.uniform(0.0, 0.3) * (1 - share**2)], 1)
     inside = np.concatenate([edge, back[::-1]])
@@ -566,80 +563,7 @@ def _quilt(rng: Generator, garment: Garment, plan: _Plan) -> None:
         )
 
 
-def curve(corners: list[NDArray[np.float64]]) -> Line:
-    """Return a smooth line through two or more points: a centripetal Catmull-Rom spline's simple cousin.
-
-    Cubic Hermite pieces with tangents of half the neighbours' distance, (n, 2).
-    """
-    points = np.array(corners, float)
-    if len(points) == 2:
-        return points
-    tangents = np.gradient(points, axis=0)
-    t = np.linspace(0, 1, _STEPS)[:, None]
-    pieces = []
-    for a, b, ta, tb in zip(points[:-1], points[1:], tangents[:-1], tangents[1:], strict=True):
-        h00, h10 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t
-        pieces.append(h00 * a + h10 * ta + (1 - h00) * b + (t**3 - t**2) * tb)
-    return np.concatenate(pieces)
-
-
-def ellipse(centre: tuple[float, float], axes: tuple[float, float]) -> Line:
-    """Return an ellipse's outline, (n, 2)."""
-    turn = np.linspace(0, 2 * np.pi, 2 * _STEPS, endpoint=False)
-    return np.stack([centre[0] + axes[0] * np.cos(turn), centre[1] + axes[1] * np.sin(turn)], 1)
-
-
-def ribbon(start: NDArray[np.float64], end: NDArray[np.float64], width: float) -> Line:
-    """Return a band's outline between two points, (4, 2)."""
-    along = end - start
-    normal = np.array([-along[1], along[0]]) / max(1e-6, float(np.linalg.norm(along))) * width / 2
-    return np.stack([start + normal, end + normal, end - normal, start - normal])
-
-
-def _mirrored(line: Line) -> Line:
-    return line * (-1, 1)
-
-
-def _pick(rng: Generator, shares: Mapping[str, float]) -> str:
+def pick(rng: Generator, shares: Mapping[str, float]) -> str:
+    """Return one of the names, as often as its share says."""
     weights = np.array(list(shares.values()))
     return str(rng.choice(list(shares), p=weights / weights.sum()))
-
-
-_LOWER = {"trousers": 0.4, "shorts": 0.25, "skirt": 0.35}
-
-
-def draw_up_lower(rng: Generator) -> Garment:
-    """Return random trousers, shorts or a skirt: what is not to be taken for an upper-body garment."""
-    shape = _pick(rng, _LOWER)
-    waist, hips = rng.uniform(0.3, 0.45), rng.uniform(0.42, 0.56)
-    rise = rng.uniform(0.45, 0.65)
-    garment = Garment(kind="skirt" if shape == "skirt" else "trousers", front=None)
-    belt = rng.uniform(0.0, 0.05)
-    top = np.stack([np.linspace(-waist, waist, _STEPS), belt * np.sin(np.linspace(0, np.pi, _STEPS))], 1)
-    if shape == "skirt":
-        length, hem = rng.uniform(0.6, 1.8), rng.uniform(0.4, 1.1)
-        side = curve(
-            [np.array([waist, 0.0]), np.array([max(hips, 0.7 * hem), rise * 0.7]), np.array([hem, length])]
-        )
-        bottom = curve([np.array([hem, length]), np.array([0.0, length + rng.uniform(0, 0.1)]),
-                        np.array([-hem, length])])  # fmt: skip
-        garment.parts.append(Part(np.concatenate([top, side, bottom, _mirrored(side)[::-1]]), "cloth"))
-    else:
-        length = rng.uniform(1.6, 2.4) if shape == "trousers" else rng.uniform(0.75, 1.1)
-        out, inner, width = rng.uniform(0.3, 0.6), rng.uniform(0.02, 0.2), rng.uniform(0.15, 0.4)
-        leg = np.concatenate(
-            [
-                curve(
-                    [
-                        np.array([waist, 0.0]),
-                        np.array([hips, rise * 0.8]),
-                        np.array([max(out, inner + width), length]),
-                    ]
-                ),
-                np.array([[inner, length + 0.02], [0.0, rise + 0.05]]),
-            ]
-        )
-        garment.parts.append(Part(np.concatenate([top, leg, _mirrored(leg)[::-1]]), "cloth"))
-        garment.seams.append(np.array([[0.0, 0.0], [0.0, rise]]))
-    garment.seams.append(top + np.array([0.0, 0.08]))
-    return garment

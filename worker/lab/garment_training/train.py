@@ -52,7 +52,14 @@ class TrainSettings:
     clip: float = 5.0
     sources: Mapping[str, float] = field(
         default_factory=lambda: {
-            **{"drawn": 0.50, "labelled": 0.24, "classed": 0.12, "worn": 0.03, "cutouts": 0.11, "pseudo": 0.0}
+            **{
+                "drawn": 0.40,
+                "labelled": 0.22,
+                "classed": 0.19,
+                "worn": 0.03,
+                "cutouts": 0.07,
+                "pseudo": 0.09,
+            }
         }
     )
     checkpoint_s: float = 150.0
