@@ -10,10 +10,9 @@ from rich.progress import Progress
 
 from config.settings import settings
 from tasks.cli.evaluate_hard import hard
-from tasks.cli.garment import GARMENTS as DEFAULT_GARMENTS
 from tasks.cli.garment import SHIPPED
 from tasks.cli.output import Json, err, report_file, save_picture, show_table
-from tasks.cli.samples import DEFAULT_CCP, DEFAULT_SAMPLES, Samples, SheetFolder
+from tasks.cli.samples import DEFAULT_CCP, DEFAULT_GARMENTS, DEFAULT_SAMPLES, Samples, SheetFolder
 
 if TYPE_CHECKING:
     from worker.lab.evaluation.report import Report
@@ -37,10 +36,10 @@ def pose(
     from worker.lab.evaluation.pose import EACH, GROUPS, contact_sheet, evaluate
     from worker.stages.models import Models
 
-    models = Models(settings().models_dir)
-    show_table(evaluate(samples, models, EACH if joints else GROUPS), as_json)
-    if sheet:
-        save_picture(contact_sheet(samples, models), sheet)
+    with Models(settings().models_dir) as models:
+        show_table(evaluate(samples, models, EACH if joints else GROUPS), as_json)
+        if sheet:
+            save_picture(contact_sheet(samples, models), sheet)
 
 
 @app.command()
@@ -70,9 +69,9 @@ def cloth(
 
 @app.command()
 def garments(
-    labels: Annotated[Path, typer.Option(dir_okay=False, help="Label file, one JSON object a line.")] = (
-        DEFAULT_GARMENTS / "labels.jsonl"
-    ),
+    labels: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="Label file, one JSON object a line.")
+    ] = (DEFAULT_GARMENTS / "labels.jsonl"),
     photos: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of its photographs.")] = (
         DEFAULT_GARMENTS / "photos"
     ),
@@ -81,7 +80,7 @@ def garments(
     as_json: Json = False,
     sheet: Sheet = None,
 ) -> None:
-    """Landmarks, sleeve and kind as the garment network reads them, against labels."""
+    """Landmarks, sleeve and kind by the garment network, against labels."""
     from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import garments as evaluation
 
@@ -108,15 +107,15 @@ def parsing(
     from worker.lab.evaluation.parsing import ccp_test, compare, parsers, viton_hd
     from worker.stages.models import Models
 
-    models = Models(settings().models_dir)
-    sets = {"VITON-HD": viton_hd(samples, models)} | ({"CCP test": ccp_test(ccp, models)} if ccp else {})
     tables = {}
-    for title, parser_samples in sets.items():
-        tables[title], picture = compare(parser_samples, parsers(models))
-        if not as_json:
-            show_table(tables[title], as_json, title)
-        if sheet:
-            save_picture(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
+    with Models(settings().models_dir) as models:
+        sets = {"VITON-HD": viton_hd(samples, models)} | ({"CCP test": ccp_test(ccp, models)} if ccp else {})
+        for title, parser_samples in sets.items():
+            tables[title], picture = compare(parser_samples, parsers(models))
+            if not as_json:
+                show_table(tables[title], as_json, title)
+            if sheet:
+                save_picture(picture, sheet.with_stem(f"{sheet.stem}-{title.split()[0].lower()}"))
     if as_json:
         print(json.dumps(tables))
 
@@ -140,12 +139,12 @@ def tryon(
     from worker.lab.evaluation.tryon import person_files, street_files
     from worker.stages.models import Models
 
-    models = Models(settings().models_dir)
-    report = Report(models, sheet)
     sets = {"VITON-HD": person_files(samples), "street": street_files(ccp, street) if ccp and street else []}
-    _run_try_ons(report, models, samples, sets, one_garment=() if every else ("street",), swap=self_swap)
-    for page in report.close():
-        report_file(page)
+    with Models(settings().models_dir) as models:
+        report = Report(models, sheet)
+        _run_try_ons(report, models, samples, sets, one_garment=() if every else ("street",), swap=self_swap)
+        for page in report.close():
+            report_file(page)
     tables = report.tables()
     if as_json:
         print(json.dumps(tables))

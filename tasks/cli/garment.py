@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from tasks.cli.output import err, save_picture
+from tasks.cli.samples import DEFAULT_CCP, DEFAULT_GARMENTS, DEFAULT_SAMPLES, Samples
 
 app = typer.Typer(help="Train and measure the network that reads garment photographs.", no_args_is_help=True)
-err = Console(stderr=True)
 
 DATA = Path(".tryon/garment-training/data")
 RUN = Path(".tryon/garment-training/run")
-GARMENTS = Path("../shared/garments")
-PEOPLE = Path("../shared/ccp")
-SAMPLES = Path("../shared/samples")
 SHIPPED = Path(__file__).parents[2] / "worker/cloth/model/garment.safetensors"
 
 Data = Annotated[Path, typer.Option(help="The data set's folder.")]
@@ -27,17 +25,17 @@ Everything = Annotated[
 
 @app.command()
 def dataset(
-    garments: Garments = GARMENTS,
-    people: Annotated[Path, typer.Option(help="Folder of Clothing Co-Parsing.")] = PEOPLE,
+    garments: Garments = DEFAULT_GARMENTS,
+    people: Annotated[Path, typer.Option(help="Folder of Clothing Co-Parsing.")] = DEFAULT_CCP,
     data: Data = DATA,
     drawn: Annotated[int, typer.Option(min=0, help="Drawn garments to add.")] = 12000,
-    seed: Annotated[int, typer.Option(help="Of the drawn garments; another one draws others.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn garments.")] = 1,
     parts: Annotated[
-        str, typer.Option(help="Which to build: pieces, labelled, classed, worn, drawn, cutouts.")
+        str, typer.Option(help="What to build: pieces, labelled, classed, worn, drawn, cutouts.")
     ] = "pieces,labelled,classed,worn,drawn,cutouts",
     everything: Everything = False,
 ) -> None:
-    """Build the banks of examples: photographs, drawn garments and cut-outs. Training may run meanwhile."""
+    """Build the banks of examples. Training may run at the same time."""
     from worker.lab.garment_training.build import build
 
     counts = build(
@@ -50,31 +48,33 @@ def dataset(
 def train(
     data: Data = DATA,
     run: Annotated[Path, typer.Option(help="The run's folder.")] = RUN,
-    hours: Annotated[float, typer.Option(help="Length of the whole run.")] = 3.0,
-    garments: Garments = GARMENTS,
-    size: Annotated[int, typer.Option(help="Sides of the network's input, pixels; a multiple of 32.")] = 160,
+    hours: Annotated[float, typer.Option(help="Duration of the whole run, hours.")] = 3.0,
+    garments: Garments = DEFAULT_GARMENTS,
+    size: Annotated[int, typer.Option(help="Side of the network's input, pixels; a multiple of 32.")] = 160,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    start: Annotated[Path | None, typer.Option(help="averaged.pt of a run to go on from.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run where it stopped.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    start: Annotated[
+        Path | None, typer.Option(help="averaged.pt of another run, for the initial weights.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Continue the run in this folder.")] = False,
 ) -> None:
-    """Train the network; checkpoints and the curve are left in the run's folder."""
+    """Train the network; the run's folder gets the checkpoints and the curve."""
     from worker.lab.garment_training.train import TrainSettings
     from worker.lab.garment_training.train import train as run_training
 
     settings = TrainSettings(size=size, rate=rate, threads=threads)
     run_training(data, run, hours, garments, settings=settings, resume=resume, start=start)
-    err.print(f"Ship it with `tryon garment export {run}/averaged.pt {SHIPPED}`.")
+    err.print(f"To ship it: `tryon garment export {run}/averaged.pt {SHIPPED}`")
 
 
 @app.command(name="pseudo-label")
 def pseudo_label(
-    garments: Garments = GARMENTS,
+    garments: Garments = DEFAULT_GARMENTS,
     data: Data = DATA,
     weights: Weights = SHIPPED,
     everything: Everything = False,
 ) -> None:
-    """Label what the network reads alike under turns and mirrors; add masks to the labelled photographs."""
+    """Label photographs that the network reads consistently; add masks to the labelled ones."""
     from worker.cloth.garment_reader import GarmentReader
     from worker.lab.garment_training.pseudo import add_masks, add_pseudo_labels
 
@@ -91,9 +91,9 @@ def export(
     target: Annotated[Path, typer.Argument(help="The .safetensors to write, in half precision.")] = SHIPPED,
 ) -> None:
     """Write a run's averaged weights as safetensors in half precision."""
-    from worker.lab.garment_training.export import export as bring_over
+    from worker.lab.garment_training.export import export as export_weights
 
-    print(bring_over(averaged, target))
+    print(export_weights(averaged, target))
 
 
 @app.command()
@@ -101,37 +101,33 @@ def sheet(
     data: Data = DATA,
     target: Annotated[Path, typer.Argument(help="The PNG to write.")] = Path("garments.png"),
     parts: Annotated[str, typer.Option(help="The banks to show.")] = "drawn,labelled,cutouts",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
 ) -> None:
-    """Draw what the network is trained on: inputs with masks, landmarks and attributes."""
-    from PIL import Image
-
+    """Draw training inputs with masks, landmarks and attributes."""
     from worker.lab.garment_training.sheet import training_sheet
 
-    Image.fromarray(training_sheet(data, parts.split(","), seed)).save(target)
+    save_picture(training_sheet(data, parts.split(","), seed), target)
 
 
 @app.command(name="evaluate-masks")
 def evaluate_masks(
-    samples: Annotated[Path, typer.Option(help="Folder of VITON-HD.")] = SAMPLES / "viton_hd",
+    samples: Samples = DEFAULT_SAMPLES,
     weights: Weights = SHIPPED,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here.")] = None,
 ) -> None:
     """Print mean and worst IoU of masks on 20 hard backgrounds, as JSON."""
-    from PIL import Image
-
     from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import garments as measuring
 
     reader = GarmentReader.load(weights)
     print(json.dumps(measuring.mask_figures(samples, reader.read)))
     if sheet:
-        Image.fromarray(measuring.mask_sheet(samples, reader.read)).save(sheet)
+        save_picture(measuring.mask_sheet(samples, reader.read), sheet)
 
 
 @app.command(name="evaluate-kinds")
-def evaluate_kinds(garments: Garments = GARMENTS, weights: Weights = SHIPPED) -> None:
-    """Print how often each class kept aside is taken for no upper-body garment, as JSON."""
+def evaluate_kinds(garments: Garments = DEFAULT_GARMENTS, weights: Weights = SHIPPED) -> None:
+    """Print how often each held-out class is refused as no upper-body garment, as JSON."""
     from worker.cloth.garment_reader import GarmentReader, is_upper_body
     from worker.lab.evaluation import garments as measuring
 

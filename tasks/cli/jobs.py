@@ -15,22 +15,20 @@ from rich.table import Table
 from config.settings import settings
 from db import jobs
 from tasks.cli import codes
+from tasks.cli.output import Json, err
 
 out = Console()
-err = Console(stderr=True)
 
 POLL_INTERVAL_S = 0.2
 """Interval between two reads of a job's state, seconds."""
 
 FINAL_STATUSES = ("succeeded", "failed", "canceled")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
 
 def submit(
     person: Annotated[str, typer.Argument(help="The person's photograph: a file, or an object key.")],
     cloth: Annotated[str, typer.Argument(help="The garment's photograph: a file, or an object key.")],
-    engine: Annotated[str, typer.Option(help="auto or geometric.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, or the name of an engine.")] = "auto",
     seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = 0,
     output_format: Annotated[str, typer.Option(help="File format of the result: png, jpeg or webp.")] = "png",
     priority: Annotated[int, typer.Option(help="0 to 9; 9 is served first.")] = 0,

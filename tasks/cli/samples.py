@@ -16,3 +16,4 @@ SheetFolder = Annotated[
 
 DEFAULT_SAMPLES = Path("../shared/samples/viton_hd")
 DEFAULT_CCP = Path("../shared/ccp")
+DEFAULT_GARMENTS = Path("../shared/garments")

@@ -7,13 +7,11 @@ from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from config import queues
 from config.logs import set_up_logging
 from config.settings import ConfigurationError
-
-err = Console(stderr=True)
+from tasks.cli.output import err
 
 MISSED_INTERVALS = 3
 """A worker that was silent for this many presence intervals counts as dead."""

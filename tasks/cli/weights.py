@@ -14,12 +14,12 @@ from rich.table import Column, Table
 
 from config.errors import WeightsMissingError
 from config.settings import settings
+from tasks.cli.output import Json, err
 from worker import weights
 from worker.weights import licences
 
 app = typer.Typer(help="The model files.", no_args_is_help=True)
 _out = Console()
-_err = Console(stderr=True)
 
 _STATE_COLOUR = {"present": "green", "missing": "yellow", "damaged": "red"}
 
@@ -29,7 +29,6 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(help="Model files, or groups of them; without names, the required files."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 AcceptLicence = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the licences that require it, without a question.")
 ]
@@ -50,7 +49,7 @@ def fetch(
     ] = False,
 ) -> None:
     """Download the model files that are missing or damaged."""
-    with _progress_and_errors() as listener:
+    with _progress_anderrors() as listener:
         weights.fetch(
             names or [],
             settings().models_dir,
@@ -69,7 +68,7 @@ def add(
     accept_licence: AcceptLicence = False,
 ) -> None:
     """Copy a file into the models folder, if it is one of the model files."""
-    with _progress_and_errors() as listener:
+    with _progress_anderrors() as listener:
         weights.add(
             path, settings().models_dir, listener, name=name, accept=_licence_question(accept_licence)
         )
@@ -84,12 +83,12 @@ def verify(json_: Json = False) -> None:
     if unsound:
         if not json_:
             names = " ".join(record.name for record in unsound)
-            _err.print(f"Repair with `tryon weights fetch {names}`.", highlight=False)
+            err.print(f"Repair with `tryon weights fetch {names}`.", highlight=False)
         raise typer.Exit(1)
 
 
 @contextmanager
-def _progress_and_errors() -> Iterator[weights.Listener]:
+def _progress_anderrors() -> Iterator[weights.Listener]:
     """Print messages and one progress bar per file; print an error and exit with 1 if one is raised."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     bars: dict[str, TaskID] = {}
@@ -103,10 +102,10 @@ def _progress_and_errors() -> Iterator[weights.Listener]:
 
             yield weights.Listener(lambda message: _out.print(message, highlight=False), show_progress)
     except WeightsMissingError as error:
-        _err.print(f"[red]{error.name}[/]: {error.message}", highlight=False)
+        err.print(f"[red]{error.name}[/]: {error.message}", highlight=False)
         raise typer.Exit(1) from error
     except OSError as error:  # The disk is full, or the folder is not writable.
-        _err.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        err.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
 
 

@@ -4,7 +4,7 @@ import hashlib
 
 from db import jobs
 from worker.artifacts.storage import storage
-from worker.queue.intake import stage_specs
+from worker.queue.intake import accept
 from worker.queue.request import TryonRequest
 
 
@@ -21,15 +21,7 @@ def put(request, person=None, cloth=None, suffix=""):
 
 def submit_drawable(job_id, bundles, **options):
     """Write a job whose stages before the last have succeeded with these packed bundles (stage -> bytes)."""
-    request = TryonRequest(**options)
-    jobs.submit(
-        job_id,
-        person_key=request.person_key,
-        cloth_key=request.cloth_key,
-        options=request.options(),
-        stages=stage_specs(),
-        priority=request.priority,
-    )
+    accept(job_id, TryonRequest(**options))
     for stage, data in bundles.items():
         key = f"artifacts/{stage}/{hashlib.sha256(data).hexdigest()}"
         storage().put_artifact(key, data)

@@ -12,8 +12,9 @@ from config.errors import InputValidationError, ParsingError
 from tests.support.samples import VITON, needs_samples
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
 from worker.images.maps import Body25, Part, Pose
+from worker.images.regions import iou
 from worker.lab.evaluation import cloth, hard_garments, parsing, pose
-from worker.lab.evaluation.cloth import boundary_f, iou
+from worker.lab.evaluation.cloth import boundary_f
 from worker.lab.evaluation.samples import GarmentSample
 from worker.stages.models import Models
 
@@ -176,9 +177,8 @@ def test_pose_scores_are_over_all_people_and_omit_groups_without_joints() -> Non
 
 @pytest.fixture(scope="module")
 def models(models_dir: Path) -> Iterator[Models]:
-    loaded = Models(models_dir)
-    yield loaded
-    loaded.close()
+    with Models(models_dir) as loaded:
+        yield loaded
 
 
 @needs_samples

@@ -23,9 +23,10 @@ from worker.cloth.garment_reader import (
 )
 from worker.cloth.landmarks import NAMES
 from worker.lab.garment_training import bank, examples
+from worker.lab.garment_training import compose as composing
 from worker.lab.garment_training.compose import ComposeSettings, compose, project
 from worker.lab.garment_training.drawn import PaintSettings, drawn
-from worker.lab.garment_training.outline import FAMILIES, draw_up
+from worker.lab.garment_training.outline import FAMILIES, random_garment
 from worker.lab.garment_training.train import TrainSettings, course
 
 TINY = NetworkShape(widths=(8, 8, 8, 8, 8), depths=(1, 1, 1, 1), pyramid=8, fine=8, hidden=8)
@@ -101,7 +102,7 @@ def test_mirrored_landmarks_exchange_right_and_left() -> None:
         "r_shoulder",
     ]
     assert [MIRROR[index] for index in MIRROR] == list(range(len(NAMES)))
-    assert examples.MIRROR == MIRROR
+    assert composing.MIRROR == MIRROR
 
 
 def test_a_picture_and_its_mirror_image_are_read_as_one() -> None:
@@ -180,7 +181,7 @@ def test_the_length_that_landmarks_show_decides_between_cap_and_short() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_drawn_up_with_its_landmarks(family: str) -> None:
     for seed in range(8):
-        garment = draw_up(np.random.default_rng(seed), family)
+        garment = random_garment(np.random.default_rng(seed), family)
 
         body = {name for name in NAMES if "cuff" not in name}
         assert body <= set(garment.points)

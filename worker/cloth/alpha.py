@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.cloth.shape import closed, dilated, disc, eroded
 from worker.images.arrays import Flags, Floats, Image, Mask
 from worker.images.regions import regions_that_touch, without_small_regions
+from worker.images.shapes import closed, dilated, disc, eroded
 
 Colours = NDArray[np.float32]
 """RGB 0..255, (h, w, 3)."""

@@ -1,39 +1,46 @@
-"""Moves the edge of the network's coarse mask to the edge that the photograph shows.
+"""Refines the outline of the network's mask to the edge that the photograph shows.
 
-GrabCut (Rother, Kolmogorov, Blake, SIGGRAPH 2004) decides by colour and contrast in a band about the coarse
-edge; all else stays as the network sees it.
+GrabCut (Rother, Kolmogorov, Blake, SIGGRAPH 2004) decides by colour and contrast in a band around the coarse
+outline; outside of the band the network's mask stays.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.cloth.garment_reader import GarmentReading
-from worker.images.arrays import Image
+from worker.cloth.garment_reader import MASK_THRESHOLD, GarmentReading
+from worker.images.arrays import Flags, Image
+from worker.images.regions import iou, without_small_regions
+from worker.images.shapes import disc
 
 
 @dataclass(frozen=True)
 class EdgeSettings:
-    """How an edge is refined.
+    """How an outline is refined.
 
     Attributes:
-        side: longer side at which the edge is sought, pixels; finer costs time and finds little more.
-        band: half the width of the band that is decided again, share of the garment's diagonal: the network's
-            cells are about 1 % of it.
-        rounds: iterations of GrabCut; after three little moves.
-        agree: least intersection over union with the network's mask; else colours misled the refinement.
-        piece: pieces smaller than this share of the garment are dropped: a garment is in one piece.
-        hole: holes smaller than this share of the garment are filled.
+        side: longer side of the picture in which the edge is searched, pixels; more costs time and finds
+            little more.
+        band: half the width of the band that GrabCut decides, share of the garment's diagonal: a cell of the
+            network's mask is about 1 % of it.
+        iterations: iterations of GrabCut; after three little changes.
+        min_iou: least intersection over union with the network's mask; with less, colours have misled
+            GrabCut, and the network's mask is used.
+        min_region: smaller regions are removed, share of the garment: a garment is in one piece.
+        min_hole: smaller holes are filled, share of the garment.
+        feather: standard deviation of the blur of the refined mask, pixels of the smaller picture.
     """
 
     side: int = 512
     band: float = 0.016
-    rounds: int = 3
-    agree: float = 0.88
-    piece: float = 0.08
-    hole: float = 4e-4
+    iterations: int = 3
+    min_iou: float = 0.88
+    min_region: float = 0.08
+    min_hole: float = 4e-4
+    feather: float = 1.0
 
 
 SETTINGS = EdgeSettings()
@@ -42,54 +49,43 @@ SETTINGS = EdgeSettings()
 def refined(photo: Image, reading: GarmentReading, settings: EdgeSettings = SETTINGS) -> NDArray[np.float32]:
     """Return the garment's mask at the photograph's resolution, float32 (h, w), 0..1.
 
-    Where colours tell nothing, it is the network's own mask.
+    Where the colours do not separate garment and background, it is the network's own mask.
     """
     height, width = photo.shape[:2]
     coarse = reading.mask_of_photo(height, width)
     scale = min(1.0, settings.side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
-    soft = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_AREA), np.float32)
-    solid = soft >= 0.5
+    solid = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_AREA)) >= MASK_THRESHOLD
     if not solid.any() or solid.all():
         return coarse
-    found = _cut(small, solid, settings)
-    if found is None or _overlap(found, solid) < settings.agree:
+    area = _grab_cut(small, solid, settings)
+    if area is None or iou(area, solid) < settings.min_iou:
         return coarse
-    edge = cv2.GaussianBlur(found.astype(np.float32), (0, 0), 1.0)
+    edge = cv2.GaussianBlur(area.astype(np.float32), (0, 0), settings.feather)
     return np.asarray(cv2.resize(edge, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _cut(small: Image, solid: NDArray[np.bool_], settings: EdgeSettings) -> NDArray[np.bool_] | None:
+def _grab_cut(small: Image, solid: Flags, settings: EdgeSettings) -> Flags | None:
+    """Return the area that GrabCut finds, bool (h, w); None when no pixel is certain to be in or out."""
     rows, columns = (np.flatnonzero(solid.any(axis)) for axis in (1, 0))
     diagonal = float(np.hypot(np.ptp(rows), np.ptp(columns)))
-    reach = max(2, round(settings.band * diagonal))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    kernel = disc(max(2, round(settings.band * diagonal)))
     inside = cv2.erode(solid.astype(np.uint8), kernel) > 0
     outside = cv2.dilate(solid.astype(np.uint8), kernel) == 0
     if not inside.any() or not outside.any():
         return None
     trimap = np.where(solid, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[inside], trimap[outside] = cv2.GC_FGD, cv2.GC_BGD
-    models = [np.zeros((1, 65)) for _ in range(2)]
+    inner, outer = np.zeros((1, 65)), np.zeros((1, 65))  # models, of the size that cv2.grabCut requires
     bgr = np.ascontiguousarray(small[..., ::-1])
-    whole = (0, 0, bgr.shape[1], bgr.shape[0])
-    cv2.grabCut(bgr, trimap, whole, models[0], models[1], settings.rounds, cv2.GC_INIT_WITH_MASK)
-    found = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
-    return _without_specks(found, settings)
+    unused_box = (0, 0, bgr.shape[1], bgr.shape[0])
+    cv2.grabCut(bgr, trimap, unused_box, outer, inner, settings.iterations, cv2.GC_INIT_WITH_MASK)
+    return _without_specks((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), settings)
 
 
-def _without_specks(found: NDArray[np.bool_], settings: EdgeSettings) -> NDArray[np.bool_]:
-    area = np.count_nonzero(found)
-    for wanted, share in ((True, settings.piece), (False, settings.hole)):
-        alike = (found == wanted).astype(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(alike, connectivity=4)
-        small = stats[:, cv2.CC_STAT_AREA] < share * area
-        small[0] = False
-        found = np.where(small[labels], not wanted, found)
-    return found
-
-
-def _overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    both, either = int(np.count_nonzero(first & second)), int(np.count_nonzero(first | second))
-    return both / max(1, either)
+def _without_specks(area: Flags, settings: EdgeSettings) -> Flags:
+    """Return the area without small regions and without small holes."""
+    size = np.count_nonzero(area)
+    kept = without_small_regions(area, math.ceil(settings.min_region * size), diagonal=False)
+    return ~without_small_regions(~kept, math.ceil(settings.min_hole * size), diagonal=False)

@@ -43,6 +43,9 @@ HEATMAP_STRIDE = 4
 MASK_STRIDE = 2
 """Input pixels per cell of the mask."""
 
+PADDING = 128
+"""Level of the padding around a photograph in the input."""
+
 SIZE_FACTOR = 32
 """The input's sides are multiples of this: the encoder halves them five times."""
 

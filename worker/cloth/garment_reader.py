@@ -1,8 +1,7 @@
-"""Reads a garment photograph with the garment network: first all of it, then an upright close crop."""
+"""Reads a garment photograph with the garment network: first the whole photograph, then an upright crop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,15 @@ from worker.cloth.garment_network import (
     ATTRIBUTES,
     HEATMAP_STRIDE,
     MASK_STRIDE,
+    PADDING,
     SLEEVES,
     GarmentNetwork,
     NetworkOutput,
     normalize,
 )
-from worker.cloth.landmarks import NAMES
+from worker.cloth.landmarks import MIRROR, NAMES
+from worker.images.frame import opencv_matrix
 from worker.weights.checkpoint import load_state_dict, shapes
-
-WEIGHTS = Path(__file__).parent / "model" / "garment.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,24 +31,24 @@ class ReaderSettings:
     """How a photograph is read.
 
     Attributes:
-        size: sides of the network's input, pixels; what it was trained at.
-        margin: room left around the photograph in the first pass, share of its longer side: landmarks may lie
-            a little outside.
-        crop_margin: room left around the garment in the second pass, share of its longer side; the
-            training shows garments that fill 50–98 % of the input.
-        grey: level around the photograph, as in training.
-        window: cells on each side of a map's peak whose mean is the landmark's place.
-        sure: confidence from which a landmark of the first pass counts for the second's crop.
-        mirrored: whether each pass reads the mirrored picture too and takes the mean.
+        size: side of the network's input, pixels; the size it was trained at.
+        margin: padding around the photograph in the first pass, share of its longer side: landmarks may be
+            slightly outside.
+        crop_margin: padding around the garment in the second pass, share of its longer side; in training
+            garments fill 50–98 % of the input.
+        grey: value of the padding, as in training.
+        window: cells on each side of a heatmap's peak that are averaged for the landmark's position.
+        min_confidence: a landmark of the first pass with less is not used for the crop of the second.
+        mirrored: whether each pass also reads the mirrored picture and averages both.
         passes: 1 or 2.
     """
 
     size: int = 160
     margin: float = 0.05
     crop_margin: float = 0.09
-    grey: int = 128
+    grey: int = PADDING
     window: int = 3
-    sure: float = 0.3
+    min_confidence: float = 0.3
     mirrored: bool = True
     passes: int = 2
 
@@ -59,22 +58,28 @@ SETTINGS = ReaderSettings()
 SLEEVE_LENGTHS: Mapping[str, tuple[float, float]] = {
     **{"cap": (0.20, 0.08), "short": (0.44, 0.10), "elbow": (0.68, 0.12), "long": (1.4, 0.35)},
 }
-"""Sleeve -> mean and standard deviation of its outer edge's length in shoulder widths.
+"""Sleeve -> mean and standard deviation of the length of its outer edge, shoulder widths.
 
-Measured on the 110 labelled `train` photographs; that of `elbow`, of which those have one, by drawn garments.
+Measured on the 110 labelled `train` photographs; `elbow`, of which they have one, on drawn garments.
 """
+
+MIN_SLEEVE_CONFIDENCE = 0.25
+"""A shoulder or cuff with less confidence is not used to measure a sleeve."""
+
+MIN_LENGTH_LIKELIHOOD = 1e-3
+"""Added to every likelihood of a sleeve's length, so that an unusual length excludes no kind of sleeve."""
+
+_TINY = 1e-12
+"""Keeps a division by a sum of probabilities finite."""
 
 UPPER_BODY = ("top", "outerwear", "dress")
 """Kinds that are worn on the upper body."""
 
-UPPER_BODY_SURE = 0.5
-"""Probability from which a photograph is taken for one of those: the likelier answer wins."""
+MIN_UPPER_BODY_PROBABILITY = 0.5
+"""A photograph with less shows no upper-body garment: the more probable answer wins."""
 
-MIRROR = tuple(
-    NAMES.index({"r_": "l_", "l_": "r_"}[name[:2]] + name[2:]) if name[:2] in ("r_", "l_") else index
-    for index, name in enumerate(NAMES)
-)
-"""For each landmark the index of the one that takes its place in a mirrored picture."""
+MASK_THRESHOLD = 0.5
+"""A pixel of the mask with this probability or more is garment."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,13 @@ class GarmentReading:
     """What the network reads in a photograph.
 
     Attributes:
-        mask: float32 (h, w), 0..1: how surely each pixel of the network's last input is garment.
+        mask: float32 (h, w), 0..1: the probability that a pixel of the last input is garment.
         mask_to_photo: float64 (2, 3), from pixels of `mask` to pixels of the photograph.
         points: float32 (14, 2), the landmarks of NAMES: x, y in pixels of the photograph, pixel centres at
-            whole numbers plus one half. They may lie a little outside.
-        confidence: float32 (14,), 0..1: that the garment has the landmark and that it is there.
+            whole numbers plus one half. They may be slightly outside.
+        confidence: float32 (14,), 0..1: that the garment has the landmark, and has it at this point.
         attributes: each of ATTRIBUTES -> probabilities of its values, float32.
-        rotation: degrees by which the garment's up is turned clockwise from the photograph's, −180..180.
+        rotation: clockwise angle from the photograph's up to the garment's up, degrees, −180..180.
     """
 
     mask: NDArray[np.float32]
@@ -99,11 +104,11 @@ class GarmentReading:
     rotation: float
 
     def best(self, attribute: str) -> str:
-        """Return the likeliest value of an attribute."""
+        """Return the most probable value of an attribute."""
         return ATTRIBUTES[attribute][int(np.argmax(self.attributes[attribute]))]
 
     def probability(self, attribute: str, values: Sequence[str]) -> float:
-        """Return how likely it is that an attribute has one of these values."""
+        """Return the probability that an attribute has one of these values."""
         indices = [ATTRIBUTES[attribute].index(value) for value in values]
         return float(self.attributes[attribute][indices].sum())
 
@@ -114,7 +119,7 @@ class GarmentReading:
 
 @dataclass(frozen=True)
 class _Pass:
-    """One look at the photograph, in pixels of the network's input."""
+    """The result of one pass, in pixels of the network's input."""
 
     mask: NDArray[np.float32]
     points: NDArray[np.float64]
@@ -124,7 +129,13 @@ class _Pass:
 
 
 class GarmentReader:
-    """Reads photographs with a network that is in evaluation mode."""
+    """Reads photographs with a garment network, which it puts into evaluation mode.
+
+    Args:
+        network: the network with its weights.
+        size: side of the input, pixels; None for that of the settings.
+        settings: how a photograph is read.
+    """
 
     def __init__(
         self, network: GarmentNetwork, size: int | None = None, settings: ReaderSettings = SETTINGS
@@ -134,8 +145,8 @@ class GarmentReader:
         self.size = size or settings.size
 
     @classmethod
-    def load(cls, file: Path = WEIGHTS, settings: ReaderSettings = SETTINGS) -> "GarmentReader":
-        """Return a reader with the weights of a safetensors file. Raises WeightsMissingError, see there."""
+    def load(cls, file: Path, settings: ReaderSettings = SETTINGS) -> "GarmentReader":
+        """Return a reader with the weights of a safetensors file. Raises WeightsMissingError."""
         network = GarmentNetwork()
         weights = load_state_dict(file, shapes(network))
         network.load_state_dict({key: value.float() if value.is_floating_point() else value
@@ -143,63 +154,55 @@ class GarmentReader:
         return cls(network, settings=settings)
 
     def read(self, photo: NDArray[np.uint8]) -> GarmentReading:
-        """Return what is seen in a photograph, RGB uint8 (h, w, 3)."""
+        """Return the reading of a photograph, RGB uint8 (h, w, 3)."""
         height, width = photo.shape[:2]
-        to_input = self._whole(height, width)
-        seen = self._look(photo, to_input)
+        to_input = self._letterbox(height, width)
+        last = self._run(photo, to_input)
+        rotation, attributes = last.rotation, last.attributes
         if self.settings.passes > 1:
-            closer = self._closer(seen, to_input)
-            again = self._look(photo, closer)
-            turned = _turn_of(to_input) - _turn_of(closer)
-            rotation = _wrapped(again.rotation + turned)
-            # A close crop cannot tell whether the garment goes on outside: the first look can.
-            attributes = {
-                name: np.asarray((first + again.attributes[name]) / 2, np.float32)
-                for name, first in seen.attributes.items()
-            }
-            attributes["whole"] = seen.attributes["whole"]
-            attributes["sleeve"] = sleeve_by_length(attributes["sleeve"], again.points, again.confidence)
-            seen, to_input = again, closer
-        else:
-            rotation, attributes = seen.rotation, seen.attributes
+            first, to_crop = last, self._upright_crop(last, to_input)
+            last = self._run(photo, to_crop)
+            rotation = _wrap(last.rotation + _angle_of(to_input) - _angle_of(to_crop))
+            attributes = _merge(first, last)
+            to_input = to_crop
         to_photo = np.asarray(cv2.invertAffineTransform(to_input), np.float64)
-        points = seen.points @ to_photo[:, :2].T + to_photo[:, 2]
-        mask_scale = np.diag([MASK_STRIDE, MASK_STRIDE, 1.0])
-        mask_to_photo = to_photo @ mask_scale
+        points = last.points @ to_photo[:, :2].T + to_photo[:, 2]
+        mask_to_photo = to_photo @ np.diag([MASK_STRIDE, MASK_STRIDE, 1.0])
         return GarmentReading(
-            seen.mask, mask_to_photo, points.astype(np.float32), seen.confidence, attributes, rotation
+            last.mask, mask_to_photo, points.astype(np.float32), last.confidence, attributes, rotation
         )
 
     def read_upper_body(self, photo: NDArray[np.uint8]) -> GarmentReading:
-        """Return what is seen. Raises GarmentMaskError when it is no upper-body garment."""
+        """Return the reading. Raises GarmentMaskError when it shows no upper-body garment."""
         reading = self.read(photo)
         if not is_upper_body(reading):
             kind = reading.best("kind")
-            named = "something else than a garment" if kind == "other" else kind
+            shown = "something other than a garment" if kind == "other" else kind
             raise GarmentMaskError(
-                f"The photograph shows {named}: use one of a garment for the upper body, alone and whole."
+                f"The photograph shows {shown}. Use a photograph of one whole garment for the upper body."
             )
         return reading
 
-    def _whole(self, height: int, width: int) -> NDArray[np.float64]:
-        """Return the map from photograph to input that shows all of it."""
+    def _letterbox(self, height: int, width: int) -> NDArray[np.float64]:
+        """Return the map to an input that shows the whole photograph, (2, 3)."""
         scale = self.size / (max(height, width) * (1 + 2 * self.settings.margin))
         shift = self.size / 2 - scale * np.array([width, height]) / 2
         return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
 
-    def _closer(self, seen: _Pass, to_input: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the map from photograph to input that shows the garment upright and close."""
-        angle = np.deg2rad(-seen.rotation)
+    def _upright_crop(self, first: _Pass, to_input: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the map from the photograph to an upright crop around the garment, (2, 3)."""
+        angle = np.deg2rad(-first.rotation)
         spin = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        corners = _outline_points(seen, self.settings.sure) @ spin.T
+        corners = _enclosing_points(first, self.settings.min_confidence) @ spin.T
         low, high = corners.min(0), corners.max(0)
         scale = self.size / (float((high - low).max()) * (1 + 2 * self.settings.crop_margin))
         linear = scale * spin
         shift = self.size / 2 - scale * (low + high) / 2
         return np.column_stack([linear @ to_input[:, :2], linear @ to_input[:, 2] + shift])
 
-    def _look(self, photo: NDArray[np.uint8], to_input: NDArray[np.float64]) -> _Pass:
-        picture = _shrunk_and_warped(photo, to_input, self.size, self.settings.grey)
+    def _run(self, photo: NDArray[np.uint8], to_input: NDArray[np.float64]) -> _Pass:
+        """Return the result of the network for the input that a map makes of the photograph."""
+        picture = _resample(photo, to_input, self.size, self.settings.grey)
         batch = np.stack([picture, picture[:, ::-1]]) if self.settings.mirrored else picture[None]
         pictures = normalize(torch.from_numpy(np.ascontiguousarray(batch)))
         with torch.inference_mode():
@@ -211,52 +214,57 @@ def sleeve_by_length(
     probabilities: NDArray[np.float32],
     points: NDArray[np.float64],
     confidence: NDArray[np.float32],
-    least: float = 0.25,
+    min_confidence: float = MIN_SLEEVE_CONFIDENCE,
 ) -> NDArray[np.float32]:
-    """Return the sleeve's probabilities, weighed by how long the landmarks show the sleeves to be.
+    """Return the sleeve's probabilities, multiplied by the likelihood of the measured sleeve length.
 
-    How likely it is that there are sleeves at all stays; only which kind they are changes. A side counts
-    whose shoulder and cuff are at least so confident; without one nothing changes.
+    Only the kinds in SLEEVE_LENGTHS change; the sum of their probabilities stays.
 
     Args:
         probabilities: of each of SLEEVES.
         points, confidence: of each of NAMES, (14, 2) and (14,).
-        least: confidence that a landmark needs.
+        min_confidence: a side is measured if its shoulder and cuff have at least this confidence; without
+            such a side the probabilities are returned unchanged.
     """
     index = {name: i for i, name in enumerate(NAMES)}
     width = float(np.linalg.norm(points[index["l_shoulder"]] - points[index["r_shoulder"]]))
     lengths = [
         float(np.linalg.norm(points[index[f"{side}_cuff_outer"]] - points[index[f"{side}_shoulder"]]))
         for side in "rl"
-        if min(confidence[index[f"{side}_{name}"]] for name in ("shoulder", "cuff_outer")) >= least
+        if min(confidence[index[f"{side}_{name}"]] for name in ("shoulder", "cuff_outer")) >= min_confidence
     ]
     if not lengths or width <= 0:
         return probabilities
     length = float(np.mean(lengths)) / width
-    weighed = probabilities.astype(np.float64)
-    chosen = [SLEEVES.index(name) for name in SLEEVE_LENGTHS]
-    likely = [
-        np.exp(-0.5 * ((length - mean) / spread) ** 2) / spread + 1e-3
+    posterior = probabilities.astype(np.float64)
+    measured = [SLEEVES.index(name) for name in SLEEVE_LENGTHS]
+    posterior[measured] *= [
+        np.exp(-0.5 * ((length - mean) / spread) ** 2) / spread + MIN_LENGTH_LIKELIHOOD
         for mean, spread in SLEEVE_LENGTHS.values()
     ]
-    weighed[chosen] *= likely
-    weighed[chosen] *= float(probabilities[chosen].sum()) / max(float(weighed[chosen].sum()), 1e-12)
-    return weighed.astype(np.float32)
+    posterior[measured] *= float(probabilities[measured].sum()) / max(float(posterior[measured].sum()), _TINY)
+    return posterior.astype(np.float32)
 
 
-def is_upper_body(reading: GarmentReading, sure: float = UPPER_BODY_SURE) -> bool:
-    """Return whether the garment is worn on the upper body, a dress among them."""
-    return reading.probability("kind", UPPER_BODY) >= sure
+def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
+    """Return the attributes of both passes: their mean, except where one of them knows better."""
+    attributes = {
+        name: np.asarray((values + second.attributes[name]) / 2, np.float32)
+        for name, values in first.attributes.items()
+    }
+    # A crop does not show whether the garment continues outside of it; the whole photograph does.
+    attributes["whole"] = first.attributes["whole"]
+    attributes["sleeve"] = sleeve_by_length(attributes["sleeve"], second.points, second.confidence)
+    return attributes
 
 
-@cache
-def reader() -> GarmentReader:
-    """Return the reader with the shipped weights, loaded once per process."""
-    return GarmentReader.load()
+def is_upper_body(reading: GarmentReading) -> bool:
+    """Return whether the garment is worn on the upper body; dresses are."""
+    return reading.probability("kind", UPPER_BODY) >= MIN_UPPER_BODY_PROBABILITY
 
 
 def decode(output: NetworkOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
-    """Return what the network's output for one picture, or for a picture and its mirror image, says."""
+    """Return the result of the network's output for one picture, or for a picture and its mirror image."""
     maps = output.maps.float().flatten(2).softmax(2).view_as(output.maps)
     mask, present = output.mask.float().sigmoid(), output.present.float().sigmoid()
     turn = output.rotation.float()
@@ -275,10 +283,14 @@ def decode(output: NetworkOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
 
 
 def peaks(maps: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return the landmarks of probability maps, (n, h, w), in input pixels (n, 2), and the mass there (n,).
+    """Return the positions of heatmaps' peaks, input pixels (n, 2), and the probability around them, (n,).
 
-    The place is the mean over a window about the highest cell: finer than a cell, and not pulled away by a
-    second peak as the mean over the whole map would be.
+    A position is the mean over a window around the highest cell: more precise than a cell, and not affected
+    by a second peak, as the mean over the whole heatmap would be.
+
+    Args:
+        maps: probabilities, (n, h, w).
+        window: cells on each side of the highest cell.
     """
     count, height, width = maps.shape
     points, mass = np.zeros((count, 2)), np.zeros(count, np.float32)
@@ -287,32 +299,32 @@ def peaks(maps: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], 
         rows = np.arange(max(0, row - window), min(height, row + window + 1))
         columns = np.arange(max(0, column - window), min(width, column + window + 1))
         part = single[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
-        total = max(float(part.sum()), 1e-12)
+        total = max(float(part.sum()), _TINY)
         x, y = float((part.sum(0) * columns).sum() / total), float((part.sum(1) * rows).sum() / total)
         points[index] = (x + 0.5) * HEATMAP_STRIDE, (y + 0.5) * HEATMAP_STRIDE
         mass[index] = total
     return points, mass
 
 
-def _outline_points(seen: _Pass, sure: float) -> NDArray[np.float64]:
-    """Return points of the input that hold the garment: sure landmarks and the mask's outline, (n, 2)."""
-    found = [seen.points[seen.confidence >= sure]]
-    solid = (seen.mask >= 0.5).astype(np.uint8)
+def _enclosing_points(result: _Pass, min_confidence: float) -> NDArray[np.float64]:
+    """Return points around the garment, input pixels (n, 2): landmarks and the outline of the mask."""
+    parts = [result.points[result.confidence >= min_confidence]]
+    solid = (result.mask >= MASK_THRESHOLD).astype(np.uint8)
     contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if contours:
         largest = max(contours, key=cv2.contourArea)
-        found.append((largest[:, 0].astype(np.float64) + 0.5) * MASK_STRIDE)
-    corners = np.concatenate(found)
+        parts.append((largest[:, 0].astype(np.float64) + 0.5) * MASK_STRIDE)
+    corners = np.concatenate(parts)
     if len(corners) < 3:
-        side = seen.mask.shape[0] * MASK_STRIDE
+        side = result.mask.shape[0] * MASK_STRIDE
         return np.array([[0, 0], [side, 0], [0, side], [side, side]], float)
     return corners
 
 
-def _shrunk_and_warped(
+def _resample(
     photo: NDArray[np.uint8], to_input: NDArray[np.float64], size: int, grey: int
 ) -> NDArray[np.uint8]:
-    """Return the input; a large photograph is shrunk by whole pixels' means first, which leaves no moiré."""
+    """Return the input, RGB uint8 (size, size, 3); a large photograph is first shrunk by area: no moiré."""
     scale = float(np.sqrt(abs(np.linalg.det(to_input[:, :2]))))
     if scale < 1:
         height, width = photo.shape[:2]
@@ -328,12 +340,10 @@ def _warped(
     size: tuple[int, int],
     fill: float,
 ) -> NDArray[np.float32]:
-    """Return a picture moved by a map between coordinates whose pixel centres are at halves."""
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    whole = np.linalg.inv(half) @ np.vstack([matrix, [0, 0, 1]]) @ half
+    """Return a picture resampled by a map of its points, (2, 3), to a picture of (width, height)."""
     moved = cv2.warpAffine(
         picture,
-        whole[:2],
+        opencv_matrix(matrix)[:2],
         size,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
@@ -342,10 +352,11 @@ def _warped(
     return np.asarray(moved, np.float32)
 
 
-def _turn_of(matrix: NDArray[np.float64]) -> float:
-    """Return by how many degrees a similarity turns clockwise, as the picture is seen."""
+def _angle_of(matrix: NDArray[np.float64]) -> float:
+    """Return the clockwise rotation of a similarity transform, degrees."""
     return float(np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])))
 
 
-def _wrapped(degrees: float) -> float:
+def _wrap(degrees: float) -> float:
+    """Return the same angle in −180..180 degrees."""
     return (degrees + 180) % 360 - 180

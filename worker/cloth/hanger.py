@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from worker.cloth.shape import opened
 from worker.images.arrays import Flags
+from worker.images.shapes import opened
 
 HALF_THICKNESS, MIN_RADIUS = 0.02, 2
 """Half the largest thickness of a hook: garment widths, and the minimum in pixels. A strap may be as thin."""

@@ -33,6 +33,11 @@ NAMES = (
 )
 """The landmarks; r and l are the wearer's own, as in Body25: r is on the image's left."""
 
+_OTHER_SIDE = {"r_": "l_", "l_": "r_"}
+
+MIRROR = tuple(NAMES.index(_OTHER_SIDE.get(name[:2], name[:2]) + name[2:]) for name in NAMES)
+"""For each landmark the index of the landmark that takes its place in a mirrored picture."""
+
 MIN_AREA = 2000
 """A mask of fewer pixels is empty."""
 

@@ -12,9 +12,9 @@ from config.errors import GarmentMaskError
 from worker.cloth.alpha import blurred_outline, feathered
 from worker.cloth.background import border_strip, difference, fit_background
 from worker.cloth.hanger import without_hook
-from worker.cloth.shape import depth, dilated, disc, opened, pixels
 from worker.images.arrays import Flags, Floats, Image, Mask
 from worker.images.regions import largest_region, regions_that_touch, without_small_regions
+from worker.images.shapes import depth, dilated, disc, opened, pixels
 
 MAX_PIXELS = 1_500_000
 """Larger photographs are downsampled for the segmentation, and the mask is upsampled."""

@@ -106,6 +106,16 @@ class Frame:
         return asdict(self)
 
 
+def opencv_matrix(matrix: Floats) -> Floats:
+    """Return the matrix for OpenCV's warps, (3, 3), of a map between points, (2, 3) or (3, 3).
+
+    OpenCV puts pixel centres at whole numbers; points here have them at whole numbers plus one half.
+    """
+    whole = np.vstack([matrix, [0, 0, 1]]) if len(matrix) == 2 else matrix
+    to_point = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.asarray(np.linalg.inv(to_point) @ whole @ to_point)
+
+
 def affine_matrix(scale_x: float, scale_y: float, left: float, top: float) -> Floats:
     """Return `cv2.warpAffine`'s matrix, float64 (2, 3), of x -> scale_x * x + left, y -> scale_y * y + top.
 

@@ -1,4 +1,4 @@
-"""Connected regions of a mask, by scikit-image."""
+"""Connected regions of a mask, by scikit-image, and the overlap of two masks."""
 
 import numpy as np
 from skimage.measure import label
@@ -39,3 +39,9 @@ def regions_that_touch(area: Flags, seeds: Flags, *, diagonal: bool = True) -> F
 def _labelled(area: Flags, diagonal: bool) -> Indices:
     """Return the number of each pixel's region, from 1; 0 outside the area."""
     return np.asarray(label(area, connectivity=2 if diagonal else 1), np.intp)  # type: ignore[no-untyped-call]
+
+
+def iou(first: Flags, second: Flags) -> float:
+    """Return the intersection over union of two areas, bool (h, w); 1 when both are empty."""
+    union = np.count_nonzero(first | second)
+    return np.count_nonzero(first & second) / union if union else 1.0

@@ -128,10 +128,15 @@ def _first_able(row: Stage, options: Mapping[str, Any] | None) -> Method:
         if (options is None or candidate.accepts(options)) and candidate.available():
             return candidate
     raise InputValidationError(
-        f"Nothing that is ready here can do the stage {row.name} with the options {options}. `tryon doctor` "
-        "lists what is ready.",
+        f"Nothing that is ready here can do the stage {row.name} of this job"
+        f"{_in_words(options)}. `tryon doctor` lists what is ready.",
         input=row.option or row.setting,
     )
+
+
+def _in_words(options: Mapping[str, Any] | None) -> str:
+    shown = [f"{name}={options[name]}" for name in CHOOSING_OPTIONS if options and name in options]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 from config.errors import GarmentMaskError
 from worker.cloth.mask import segment
 from worker.images.arrays import Flags, Image
+from worker.images.regions import iou
+from worker.images.shapes import square
 from worker.lab.demo.sheet import sheet
 from worker.lab.evaluation import hard_garments, samples
-from worker.lab.evaluation.shapes import square
 
 TOLERANCE = 3
 """Largest distance at which two outlines still agree, pixels of a 768×1024 picture."""
@@ -95,12 +96,6 @@ def contact_sheet(results: Sequence[SegmentedGarment]) -> Image:
         title = f"{result.garment} {result.case}: {iou(result.mask, result.truth):.3f}"
         panels.append((title, np.hstack([result.photo, truth, mask])))
     return sheet(panels, columns=3, height=260)
-
-
-def iou(mask: Flags, truth: Flags) -> float:
-    """Return the intersection over union of two masks, bool (h, w); 1 when both are empty."""
-    union = np.count_nonzero(mask | truth)
-    return np.count_nonzero(mask & truth) / union if union else 1.0
 
 
 def boundary_f(mask: Flags, truth: Flags, tolerance: int = TOLERANCE) -> float:

@@ -13,7 +13,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.images.arrays import Canvas, Flags, Mask
 from worker.images.frame import HEIGHT, WIDTH
-from worker.lab.evaluation.shapes import square
+from worker.images.shapes import square
 
 _X_PER_LEVEL, _Y_PER_LEVEL = 3, 4
 """Pixels of the garment's canvas per level of the chart's red and green: 768 and 1024 fit into 256 levels."""

@@ -19,9 +19,9 @@ from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25 as J
 from worker.images.maps import Part, Pose
 from worker.images.regions import largest_region, without_small_regions
+from worker.images.shapes import disc
 from worker.lab.evaluation.bones import SLEEVES, TRUNK, Bone, Skeleton, build_skeleton
 from worker.lab.evaluation.mesh import STEP, Mesh
-from worker.lab.evaluation.shapes import disc
 
 BOX = (622, 904)
 """The largest width and height of a garment in its picture, pixels, as in VITON-HD's."""

@@ -1,4 +1,4 @@
-"""Measures how well a garment photograph is read: landmarks, sleeve, kind, and masks on hard backgrounds."""
+"""Measures the garment network: landmarks, sleeve, kind, and masks on hard backgrounds."""
 
 import json
 import time
@@ -13,43 +13,47 @@ from numpy.typing import NDArray
 
 from config.errors import GarmentMaskError
 from worker.cloth.garment_edge import refined
-from worker.cloth.garment_reader import GarmentReading
+from worker.cloth.garment_reader import MASK_THRESHOLD, UPPER_BODY, GarmentReading
 from worker.cloth.landmarks import NAMES
 from worker.images.arrays import Flags, Image
+from worker.images.regions import iou
 from worker.lab.demo.sheet import sheet
 from worker.lab.evaluation import hard_garments, samples
-from worker.lab.evaluation.cloth import iou
-from worker.lab.evaluation.hard_grounds import GROUNDS, lay_on
+from worker.lab.evaluation.hard_grounds import GROUNDS, composite_on
 from worker.lab.garment_training.photographs import KIND_OF_CLASS, classed, read
 
 Reader = Callable[[Image], GarmentReading]
-"""Reads a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError where it refuses it."""
+"""Reads a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError when it refuses it."""
 
 CLOSE, NEAR = 0.05, 0.08
-"""Errors that count as right, in units of the diagonal of the labelled points' bounding box."""
+"""Largest errors that count as right, in units of the diagonal of the labelled points' bounding box."""
 
 SLEEVE_OF_THREE: Mapping[str, str] = {
     **dict.fromkeys(("none", "strap", "cap"), "none"),
     **dict.fromkeys(("short", "elbow"), "short"),
     "long": "long",
 }
-"""Sleeve -> the three kinds that engines tell apart."""
+"""Sleeve -> one of the three kinds that engines distinguish."""
 
-_UPPER = ("top", "outerwear", "dress")
 _REFUSABLE = ("Pants", "Shorts", "Skirt", "Shoes", "Hat")
-_COLOURS = {"r": (230, 30, 30), "l": (40, 60, 240), "n": (0, 170, 0), "h": (0, 170, 0)}
+_SIDE_COLOURS = {"r_": (230, 30, 30), "l_": (40, 60, 240)}
+_MIDDLE_COLOUR = (0, 170, 0)
+_OUTLINE_COLOUR = (255, 220, 0)
+
+MIN_SHOWN_CONFIDENCE = 0.2
+"""Landmarks with less confidence are not drawn on contact sheets."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """A labelled photograph and what was read in it.
+    """A labelled photograph and its reading.
 
     Attributes:
         label: its row of the label file.
         photo: RGB uint8 (h, w, 3).
-        reading: None where it was refused.
-        reason: why it was refused, or empty.
-        milliseconds: how long it took.
+        reading: None if it was refused.
+        reason: the message of the refusal, or empty.
+        milliseconds: duration of the reading.
     """
 
     label: dict[str, Any]
@@ -59,37 +63,37 @@ class Read:
     milliseconds: float
 
 
-def evaluate(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str = "test") -> dict[str, float]:
-    """Return photographs, refused, pck_0.05, pck_0.08, sleeve_accuracy, kind_accuracy, all_points_0.08,
-    median_error and ms of one split of a label file, see `summary`.
-    """
-    return summary(read_all(labels_file, photos_dir, reader, split=split))
-
-
 def read_all(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str = "test") -> list[Read]:
-    """Return every labelled photograph of a split as it is read. Raises FileNotFoundError where one lacks."""
+    """Return the readings of the labelled photographs of a split.
+
+    Rows without a split belong to every split. Raises InputValidationError when a photograph is missing.
+    """
     rows = [json.loads(line) for line in labels_file.read_text().splitlines()]
-    found = []
-    for row in rows:
-        if row.get("split", split) != split:
-            continue
-        photo = read(photos_dir / row["file"])
-        reading, reason = None, ""
-        began = time.perf_counter()
-        try:
-            reading = reader(photo)
-        except GarmentMaskError as error:
-            reason = error.message
-        found.append(Read(row, photo, reading, reason, 1000 * (time.perf_counter() - began)))
-    return found
+    return [
+        read_photograph(row, read(photos_dir / row["file"]), reader)
+        for row in rows
+        if row.get("split", split) == split
+    ]
+
+
+def read_photograph(label: dict[str, Any], photo: Image, reader: Reader) -> Read:
+    """Return the reading of a labelled photograph, RGB uint8 (h, w, 3), or why it was refused."""
+    reading, reason = None, ""
+    started_at = time.perf_counter()
+    try:
+        reading = reader(photo)
+    except GarmentMaskError as error:
+        reason = error.message
+    return Read(label, photo, reading, reason, 1000 * (time.perf_counter() - started_at))
 
 
 def summary(results: Sequence[Read]) -> dict[str, float]:
-    """Return the figures of read photographs.
+    """Return the figures of a set of readings.
 
-    Errors are in units of the diagonal of the labelled points' bounding box, over the labelled points of
-    the photographs that are not refused. The kind is right where it is the class's; where a label has no
-    class, where it is one that the upper body wears.
+    They are photographs, refused, pck_0.05, pck_0.08, sleeve_accuracy, kind_accuracy, all_points_0.08,
+    median_error and ms. Errors are in units of the diagonal of the labelled points' bounding box, over the
+    labelled points of all photographs that are not refused. The kind is right if it is that of the label's
+    class; without a class, if it is worn on the upper body.
     """
     accepted = [(result, result.reading) for result in results if result.reading is not None]
     errors = [point_errors(result.label, reading) for result, reading in accepted]
@@ -124,7 +128,7 @@ def point_errors(label: Mapping[str, Any], reading: GarmentReading) -> NDArray[n
 def _kind_is_right(label: Mapping[str, Any], reading: GarmentReading) -> bool:
     kind = reading.best("kind")
     if "class" not in label:
-        return kind in _UPPER
+        return kind in UPPER_BODY
     return kind == KIND_OF_CLASS[label["class"]]
 
 
@@ -133,7 +137,7 @@ def _share(right: Sequence[bool]) -> float:
 
 
 def contact_sheet(results: Sequence[Read], *, columns: int = 8, height: int = 300) -> Image:
-    """Return the photographs with what was read drawn on them: dots, and a ring where the label is."""
+    """Return the photographs with their readings (dots, outline) and labels (rings)."""
     return sheet([(_title(result), _drawn(result)) for result in results], columns=columns, height=height)
 
 
@@ -146,26 +150,37 @@ def _title(result: Read) -> str:
 
 
 def _drawn(result: Read) -> Image:
-    """Return the photograph with the mask's outline, the landmarks read (dots) and labelled (rings)."""
+    """Return the photograph with the mask's outline, the landmarks (dots) and the labels (rings)."""
     picture = result.photo.copy()
     size = max(2, round(max(picture.shape) / 90))
     if result.reading is not None:
-        solid = (result.reading.mask_of_photo(*picture.shape[:2]) >= 0.5).astype(np.uint8)
-        contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(picture, contours, -1, (255, 220, 0), max(1, size // 3))
-        for name, point, sure in zip(NAMES, result.reading.points, result.reading.confidence, strict=True):
-            if sure >= 0.2:
+        mask = result.reading.mask_of_photo(*picture.shape[:2]) >= MASK_THRESHOLD
+        _draw_outline(picture, mask, _OUTLINE_COLOUR, max(1, size // 3))
+        for name, point, confidence in zip(
+            NAMES, result.reading.points, result.reading.confidence, strict=True
+        ):
+            if confidence >= MIN_SHOWN_CONFIDENCE:
                 at = (round(float(point[0])), round(float(point[1])))
-                cv2.circle(picture, at, size, _COLOURS[name[0]], -1, cv2.LINE_AA)
+                cv2.circle(picture, at, size, landmark_colour(name), -1, cv2.LINE_AA)
     for name in NAMES:
         if result.label["points"][name]:
             at = tuple(round(value) for value in result.label["points"][name])
-            cv2.circle(picture, at, 2 * size, _COLOURS[name[0]], max(1, size // 2), cv2.LINE_AA)
+            cv2.circle(picture, at, 2 * size, landmark_colour(name), max(1, size // 2), cv2.LINE_AA)
     return picture
 
 
+def landmark_colour(name: str) -> tuple[int, int, int]:
+    """Return the colour in which a landmark is drawn, RGB: by its side."""
+    return _SIDE_COLOURS.get(name[:2], _MIDDLE_COLOUR)
+
+
+def _draw_outline(picture: Image, mask: Flags, colour: tuple[int, int, int], width: int) -> None:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, contours, -1, colour, width)
+
+
 def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
-    """Return mean and worst IoU of the garments of a VITON-HD folder laid on each of 20 hard backgrounds."""
+    """Return mean and worst IoU of a VITON-HD folder's garments, each on 20 hard backgrounds."""
     scores = [iou(found, truth) for _, _, truth, found in masks(folder, reader)]
     return {
         "pictures": len(scores),
@@ -177,11 +192,11 @@ def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
 def masks(folder: Path, reader: Reader) -> Iterator[tuple[str, Image, Flags, Flags]]:
     """Yield title, picture, true and found mask of each garment on each hard background."""
     for number, sample in enumerate(samples.garments(folder)):
-        lifted = hard_garments.cut_out(sample, number)
+        garment = hard_garments.cut_out(sample, number)
         for ground in GROUNDS:
-            picture, truth = lay_on(ground, lifted)
+            picture, truth = composite_on(ground, garment)
             try:
-                found = refined(picture, reader(picture)) >= 0.5
+                found = refined(picture, reader(picture)) >= MASK_THRESHOLD
             except GarmentMaskError:
                 found = np.zeros_like(truth)
             yield f"{sample.name} {ground}", picture, truth, found
@@ -192,23 +207,24 @@ def mask_sheet(folder: Path, reader: Reader, *, columns: int = 10, height: int =
     panels = []
     for title, picture, truth, found in masks(folder, reader):
         shown = picture.copy()
-        for mask, colour in ((truth, (0, 255, 0)), (found, (255, 220, 0))):
-            contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            cv2.drawContours(shown, contours, -1, colour, 3)
+        for mask, colour in ((truth, (0, 255, 0)), (found, _OUTLINE_COLOUR)):
+            _draw_outline(shown, mask, colour, 3)
         panels.append((f"{iou(found, truth):.2f} {title}"[:26], shown))
     return sheet(panels, columns=columns, height=height)
 
 
 def kind_figures(folder: Path, refuses: Callable[[Image], bool]) -> dict[str, float]:
-    """Return how often each class of the held-out part of unlabelled.csv is refused, and both groups' shares.
+    """Return the share of refused photographs of each held-out class, of all tops and of all other kinds.
 
-    `refuses` tells whether a photograph is taken for something else than an upper-body garment.
+    Args:
+        folder: the folder of garment photographs.
+        refuses: whether a photograph is refused because it shows no upper-body garment.
     """
     answers: dict[str, list[bool]] = {}
     for file, name in classed(folder, held_out=True):
         answers.setdefault(name, []).append(refuses(read(folder / "unlabelled" / file)))
     table = {f"refused_{name}": round(float(np.mean(row)), 4) for name, row in sorted(answers.items())}
-    lower = [answer for name in _REFUSABLE for answer in answers.get(name, [])]
+    others = [answer for name in _REFUSABLE for answer in answers.get(name, [])]
     tops = [
         answer
         for name, row in answers.items()
@@ -217,7 +233,7 @@ def kind_figures(folder: Path, refuses: Callable[[Image], bool]) -> dict[str, fl
     ]
     return {
         "photographs": sum(len(row) for row in answers.values()),
-        "others_refused": _share(lower),
+        "others_refused": _share(others),
         "tops_refused": _share(tops),
         **table,
     }

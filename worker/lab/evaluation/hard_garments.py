@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from worker.images.arrays import Flags, Floats, Image
+from worker.images.shapes import bounding_box, disc
 from worker.lab.evaluation.samples import GarmentSample
-from worker.lab.evaluation.shapes import bounding_box, disc
 
 STUDIO = (246.0, 246.0, 246.0)
 """The light grey behind VITON-HD's garments, RGB."""

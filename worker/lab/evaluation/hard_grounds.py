@@ -1,6 +1,6 @@
-"""Twenty hard backgrounds for the garment mask: what private sellers lay and hang their clothes on.
+"""Twenty hard backgrounds for the garment mask, like those in photographs of private sellers.
 
-All are computed, the same each time, and by other code than the backgrounds of the training.
+All are computed with fixed seeds, and by other code than the backgrounds of the training.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ _Ground = NDArray[np.float32]
 _Shape = tuple[int, int]
 
 
-def lay_on(ground: str, garment: CutOut) -> tuple[Image, Flags]:
+def composite_on(ground: str, garment: CutOut) -> tuple[Image, Flags]:
     """Return the garment on one of GROUNDS, saved as a JPEG, and its mask."""
     height, width = garment.mask.shape
-    # Room around it, as hand-held cameras leave; the scale of the published picture stays.
+    # Padding around it, as in hand-held photographs; the scale of the published picture stays.
     pad = width // 10
     mask = np.pad(garment.mask, pad)
     colours = np.pad(garment.colours, ((pad, pad), (pad, pad), (0, 0)), mode="edge")

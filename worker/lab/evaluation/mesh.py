@@ -8,9 +8,9 @@ import numpy as np
 
 from worker.images.arrays import Flags, Floats, Indices, Mask, Points
 from worker.images.frame import HEIGHT, WIDTH
+from worker.images.shapes import square
 from worker.lab.evaluation.bones import Bone
 from worker.lab.evaluation.rigid import as_rigid_as_possible
-from worker.lab.evaluation.shapes import square
 
 STEP = 8
 """Pixels between the mesh's points."""

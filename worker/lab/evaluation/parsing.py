@@ -12,9 +12,9 @@ from config.errors import ParsingError
 from worker.images.arrays import Canvas, Image, Labels, Mask
 from worker.images.frame import FILL, HEIGHT, WIDTH
 from worker.images.maps import Part, Pose
+from worker.images.regions import iou
 from worker.lab.demo.sheet import Panel, sheet
 from worker.lab.evaluation import samples
-from worker.lab.evaluation.cloth import iou
 from worker.lab.parser_training import ccp
 from worker.lab.parser_training.examples import crop_to_canvas, prepare
 from worker.parsing import landmark, trained

@@ -10,9 +10,9 @@ import numpy as np
 from worker.images.arrays import Canvas, Floats, Image
 from worker.images.frame import FILL, HEIGHT
 from worker.images.maps import Body25, Pose
+from worker.images.shapes import square
 from worker.lab.demo.sheet import Panel, sheet
 from worker.lab.evaluation import samples
-from worker.lab.evaluation.shapes import square
 from worker.pose.render import render
 from worker.stages.models import Models
 

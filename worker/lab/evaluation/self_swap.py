@@ -15,9 +15,9 @@ from worker.images.frame import FILL, HEIGHT, WIDTH, Frame
 from worker.images.maps import Body25 as J
 from worker.images.maps import Pose
 from worker.images.openpose import from_openpose_json
+from worker.images.shapes import bounding_box
 from worker.lab.demo.sheet import Panel
 from worker.lab.evaluation.flatten import FlatGarment, UnsuitableGarmentError, flatten, worn_garment
-from worker.lab.evaluation.shapes import bounding_box
 from worker.lab.evaluation.similarity import gmsd, ssim
 from worker.lab.evaluation.tryon import Photograph, load_garment, try_on
 from worker.stages.models import Models

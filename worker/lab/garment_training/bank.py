@@ -1,4 +1,4 @@
-"""Keeps examples in memory-mapped arrays, so that training need not draw or decode them again."""
+"""Stores examples in memory-mapped files, so that training does not draw or decode them again."""
 
 import json
 from collections.abc import Iterable
@@ -15,31 +15,27 @@ _PICTURE = SIZE * SIZE * 4  # bytes
 
 
 class Bank:
-    """A folder with `pictures.bin`, `records.npy` and `count.json`; read while another process adds to it."""
+    """A folder with `pictures.bin`, `records.bin` and `count.json`; another process may add to it.
+
+    A bank has the examples that the folder held when it was opened. Raises InputValidationError when the
+    folder holds no bank.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-        self.refresh()
-
-    def refresh(self) -> None:
-        """See what was added since. Raises InputValidationError when the folder holds no bank."""
         try:
-            self.count = int(json.loads((self.folder / "count.json").read_text())["count"])
+            self.count = _count(folder)
         except FileNotFoundError as error:
             raise InputValidationError(
-                f"{self.folder} holds no examples: run `tryon garment dataset`."
+                f"{folder} holds no examples: run `tryon garment dataset`.", input=str(folder)
             ) from error
         if self.count:
             shape = (self.count, SIZE, SIZE, 4)
-            self.pictures: NDArray[np.uint8] = np.memmap(
-                self.folder / "pictures.bin", np.uint8, "r", shape=shape
-            )
-            self.records = np.fromfile(self.folder / "records.bin", RECORD, self.count)
+            self.pictures: NDArray[np.uint8] = np.memmap(folder / "pictures.bin", np.uint8, "r", shape=shape)
+            self.records = np.fromfile(folder / "records.bin", RECORD, self.count)
             self.shares = _shares(self.records["attributes"][:, 0])
 
     def draw(self, rng: Generator) -> Example:
-        """Return one of the examples; of a rare kind more often than of a common one."""
+        """Return a random example; examples of rare kinds are oversampled."""
         return self[int(np.searchsorted(self.shares, rng.random()))]
 
     def __getitem__(self, index: int) -> Example:
@@ -53,13 +49,13 @@ def write(folder: Path, examples: Iterable[Example], *, replace: bool = True, ev
     """Write examples to a bank's folder and return how many it holds.
 
     Args:
-        replace: start an empty bank; otherwise add to the one that is there.
-        every: readers see new examples after so many.
+        replace: start with an empty bank; otherwise add to the existing one.
+        every: number of examples after which readers see the new ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     if not replace and (folder / "count.json").is_file():
-        count = int(json.loads((folder / "count.json").read_text())["count"])
+        count = _count(folder)
     mode = "r+b" if count else "wb"
     with (folder / "pictures.bin").open(mode) as pictures, (folder / "records.bin").open(mode) as records:
         pictures.seek(count * _PICTURE)
@@ -76,10 +72,16 @@ def write(folder: Path, examples: Iterable[Example], *, replace: bool = True, ev
     return count
 
 
-def _shares(kinds: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Return where each example's share of the draws ends, 0..1.
+def _count(folder: Path) -> int:
+    """Return the number of examples that a bank's folder holds. Raises FileNotFoundError."""
+    return int(json.loads((folder / "count.json").read_text())["count"])
 
-    A kind is drawn as often as the square root of its number: between as it is and all kinds alike.
+
+def _shares(kinds: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the cumulative sampling probability of the examples, 0..1.
+
+    The probability of a kind is proportional to the square root of its number of examples: between the
+    original and equal frequencies.
     """
     _, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     ends = np.cumsum(1 / np.sqrt(counts)[which])

@@ -1,4 +1,4 @@
-"""Makes a network input of an example: another place, turn, light and background each time."""
+"""Augments an example to a network input: random position, rotation, light and background."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,28 +8,29 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from worker.cloth.garment_network import ATTRIBUTES, MASK_STRIDE, SUPPORTS, WHOLES
-from worker.cloth.landmarks import NAMES
-from worker.lab.garment_training.examples import GREY, MIRROR, SIZE, UNKNOWN, Example
+from worker.cloth.garment_network import ATTRIBUTES, KINDS, MASK_STRIDE, PADDING, SUPPORTS, WHOLES
+from worker.cloth.landmarks import MIRROR, NAMES
+from worker.images.frame import opencv_matrix
+from worker.lab.garment_training.examples import SIZE, UNKNOWN, Example
 from worker.lab.garment_training.fabric import Picture, background, noise
 
 
 @dataclass(frozen=True)
 class ComposeSettings:
-    """How inputs vary. Shares are probabilities; spreads are standard deviations.
+    """How inputs vary. Shares are probabilities, spreads are standard deviations.
 
     Attributes:
-        upright: share whose garment is upright up to `upright_spread` degrees: the second pass sees those.
-        tilted: share that leans by `tilted_spread` degrees; the rest is turned by any angle.
+        upright: share of garments that are upright up to `upright_spread` degrees, as in the second pass.
+        tilted: share that is tilted by `tilted_spread` degrees; the rest has any rotation.
         fill_layer, fill_photo: the garment's longer side as a share of the input's.
-        fill_unknown: the photograph's longer side, where it is not known where the garment is in it.
-        cut: share of pictures that are cut so that a part of the garment is outside.
-        plain: share of backgrounds that are a studio's.
-        stretch: spread of the logarithm of width to height.
-        perspective: how much nearer one side may be, share.
-        shadow, hanger, tag, hand: shares of layers that get one.
-        padded: share of layers whose photograph does not fill the input.
-        jpeg, blurred, noisy, dim: shares of inputs that are degraded.
+        fill_unknown: the photograph's longer side, if the garment's position in it is unknown.
+        cut: share of pictures in which a part of the garment is outside.
+        plain: share of studio backgrounds.
+        stretch: spread of the logarithm of the ratio of width to height.
+        perspective: largest change of scale from the middle to one side, share.
+        shadow, hanger, tag, hand: shares of layers with one.
+        padded: share of layers with padding around the photograph.
+        jpeg, blurred, noisy, dim: shares of inputs with that degradation.
     """
 
     upright: float = 0.62
@@ -55,19 +56,22 @@ class ComposeSettings:
 
 
 SETTINGS = ComposeSettings()
-_OUTSIDE = 0.03  # share of the input by which a garment may leave the photograph and still count as whole
+_OUTSIDE = 0.03  # share of the input by which a garment may be outside and still count as whole
+
+
+_HANGS = (KINDS.index("top"), KINDS.index("outerwear"))  # kinds that may be drawn on a hanger
 
 
 @dataclass
 class Sample:
-    """A network input and what the network should say.
+    """A network input and its targets.
 
     Attributes:
         picture: RGB uint8 (size, size, 3).
         mask: uint8 (size / 2, size / 2); counts where `mask_known`.
         points: float32 (14, 2), pixels of the input; weights: float32 (14,).
         present: int8 (14,), attributes: int8 (7,) in the order of ATTRIBUTES; UNKNOWN does not count.
-        turn: float32 (3,): sine and cosine of the garment's rotation, and how much they count.
+        turn: float32 (3,): sine and cosine of the garment's rotation, and their weight.
     """
 
     picture: NDArray[np.uint8]
@@ -87,7 +91,7 @@ def compose(
     crops: Sequence[NDArray[np.uint8]],
     settings: ComposeSettings = SETTINGS,
 ) -> Sample:
-    """Return an input of this size made of an example; `crops` are pieces of backgrounds."""
+    """Return a random input of this size; `crops` are pieces of backgrounds."""
     rotation = _rotation(rng, settings)
     mirrored = rng.random() < 0.5
     known = not np.isnan(example.rotation)
@@ -126,7 +130,7 @@ def _rotation(rng: Generator, settings: ComposeSettings) -> float:
 def _matrix(
     rng: Generator, example: Example, turn: float, mirrored: bool, size: int, settings: ComposeSettings
 ) -> NDArray[np.float64]:
-    """Return the homography from the stored picture to the input, 3×3, by which the garment is placed."""
+    """Return a random homography from the stored picture to the input, (3, 3)."""
     extent = _extent(example)
     flip = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
     centred = np.array([[1, 0, -SIZE / 2], [0, 1, -SIZE / 2], [0, 0, 1.0]])
@@ -150,7 +154,7 @@ def _matrix(
 
 
 def _extent(example: Example) -> NDArray[np.float64]:
-    """Return corners that hold the garment, pixels of the stored picture, (n, 2)."""
+    """Return points around the garment, pixels of the stored picture, (n, 2)."""
     if example.layer or example.mask_known:
         rows, columns = (np.flatnonzero((example.rgba[..., 3] > 127).any(axis)) for axis in (1, 0))
         if len(rows):
@@ -158,7 +162,7 @@ def _extent(example: Example) -> NDArray[np.float64]:
             return np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], float)
     labelled = example.points[example.weights > 0].astype(float)
     if len(labelled) > 2:
-        # The labelled points lie on the outline; hoods, collars and puffed sleeves go beyond.
+        # The labelled points are on the outline; hoods, collars and puffed sleeves extend beyond them.
         low, high = labelled.min(0), labelled.max(0)
         return np.concatenate([labelled, [low - 0.03 * (high - low), high + 0.03 * (high - low)]])
     x0, y0, x1, y1 = example.photo
@@ -174,7 +178,7 @@ def _landmarks(
 
 
 def project(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points, (n, 2), moved by a homography, 3×3."""
+    """Return points, (n, 2), transformed by a homography, (3, 3)."""
     moved = np.column_stack([points, np.ones(len(points))]) @ matrix.T
     return np.asarray(moved[:, :2] / moved[:, 2:])
 
@@ -182,11 +186,10 @@ def project(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray
 def warped(
     picture: NDArray[np.float32], matrix: NDArray[np.float64], size: int, fill: float = 0.0
 ) -> NDArray[np.float32]:
-    """Return a picture moved by a homography between coordinates whose pixel centres are at halves."""
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    """Return a picture resampled by a homography of its points, (3, 3)."""
     return np.asarray(
         cv2.warpPerspective(
-            picture, np.linalg.inv(half) @ matrix @ half, (size, size), flags=cv2.INTER_LINEAR,
+            picture, opencv_matrix(matrix), (size, size), flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT, borderValue=(fill,) * 4,
         ),
         np.float32,
@@ -202,14 +205,14 @@ def _picture(
     attributes: NDArray[np.int8],
     settings: ComposeSettings,
 ) -> tuple[Picture, NDArray[np.float32], NDArray[np.float32]]:
-    """Return the picture, the garment's alpha (0..1) and where the photograph is (0..1)."""
+    """Return the picture, the garment's alpha and the mask of the photograph, both 0..1."""
     rgba = example.rgba.astype(np.float32)
     alpha = warped(np.asarray(rgba[..., 3] / 255, np.float32), matrix, size)
     if not example.layer:
         frame = np.zeros((SIZE, SIZE), np.float32)
         x0, y0, x1, y1 = (round(value) for value in example.photo)
         frame[y0:y1, x0:x1] = 1
-        return warped(rgba[..., :3], matrix, size, GREY), alpha, warped(frame, matrix, size)
+        return warped(rgba[..., :3], matrix, size, PADDING), alpha, warped(frame, matrix, size)
     share = rgba[..., 3:] / 255
     colours = np.asarray(_recoloured(rng, rgba[..., :3]) * share, np.float32)
     ground = background(rng, size, crops, settings.plain)
@@ -220,18 +223,19 @@ def _picture(
             cv2.warpAffine(alpha, move, (size, size)), (0, 0), rng.uniform(0.005, 0.04) * size
         )
         ground *= (1 - rng.uniform(0.08, 0.65) * dark)[..., None]
-    if attributes[0] in (0, 1) and rng.random() < settings.hanger:
+    kind = attributes[list(ATTRIBUTES).index("kind")]
+    if kind in _HANGS and rng.random() < settings.hanger:
         _hang(rng, ground, example, matrix)
         attributes[list(ATTRIBUTES).index("support")] = SUPPORTS.index("hanger")
     picture = warped(colours, matrix, size) + (1 - alpha[..., None]) * ground
     _clutter(rng, picture, alpha, settings)
     photo = _photograph(rng, size, settings)
-    picture = photo[..., None] * picture + (1 - photo[..., None]) * GREY
+    picture = photo[..., None] * picture + (1 - photo[..., None]) * PADDING
     return picture, alpha * photo, photo
 
 
 def _recoloured(rng: Generator, colours: Picture) -> Picture:
-    """Return the garment's colours in another order of channels, lighter or darker."""
+    """Return the garment's colours with permuted channels and another brightness."""
     if rng.random() < 0.5:
         colours = colours[..., rng.permutation(3)]
     return colours * np.float32(rng.uniform(0.8, 1.1))
@@ -257,7 +261,7 @@ def _hang(rng: Generator, ground: Picture, example: Example, matrix: NDArray[np.
 
 
 def _clutter(rng: Generator, picture: Picture, alpha: NDArray[np.float32], settings: ComposeSettings) -> None:
-    """Lay a price tag or a hand at the garment's edge."""
+    """Composite a price tag or a hand onto the garment's edge."""
     size = len(alpha)
     edge = np.argwhere((alpha > 0.3) & (alpha < 0.7))
     if len(edge) == 0:
@@ -281,7 +285,7 @@ def _clutter(rng: Generator, picture: Picture, alpha: NDArray[np.float32], setti
 
 
 def _photograph(rng: Generator, size: int, settings: ComposeSettings) -> NDArray[np.float32]:
-    """Return where the photograph is within the input: in the middle, upright or turned, (size, size)."""
+    """Return the mask of the photograph in the input, upright or rotated, float32 (size, size)."""
     inside = np.ones((size, size), np.float32)
     if rng.random() >= settings.padded:
         return inside
@@ -292,7 +296,7 @@ def _photograph(rng: Generator, size: int, settings: ComposeSettings) -> NDArray
         else:
             inside[:band] = inside[size - band :] = 0
         return inside
-    # The second pass turns the photograph: its corners show.
+    # The second pass rotates the photograph: its corners are visible.
     angle, reach = rng.uniform(-45, 45), rng.uniform(0.5, 0.75) * size
     box = cv2.boxPoints(((size / 2, size / 2), (2 * reach, 2 * reach * rng.uniform(0.75, 1.3)), angle))
     inside[:] = 0
@@ -308,7 +312,7 @@ def _mark_cut_off(
     photo: NDArray[np.float32],
     size: int,
 ) -> None:
-    """Set the attribute `whole` to cut off where a part of the garment is not in the photograph."""
+    """Set the attribute `whole` to cut off if a part of the garment is outside the photograph."""
     whole = list(ATTRIBUTES).index("whole")
     margin = _OUTSIDE * size
     cells = np.clip(np.floor(points), 0, size - 1).astype(int)
@@ -320,7 +324,7 @@ def _mark_cut_off(
 
 
 def _degraded(rng: Generator, picture: Picture, settings: ComposeSettings) -> NDArray[np.uint8]:
-    """Return the picture as a poor camera takes it: light, colour cast, blur, noise, JPEG."""
+    """Return the picture with random exposure, colour cast, blur, noise and JPEG artefacts, uint8."""
     size = len(picture)
     gain = rng.normal(1, 0.12) * (rng.uniform(0.3, 0.8) if rng.random() < settings.dim else 1.0)
     cast = 1 + rng.normal(0, 0.035, 3).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Paints drawn-up garments as pictures without background, with cloth, folds, seams and prints."""
+"""Renders garment outlines as pictures without background, with cloth, folds, seams and prints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from worker.cloth.landmarks import NAMES
 from worker.lab.garment_training.examples import SIZE, UNKNOWN, Example, attribute
 from worker.lab.garment_training.fabric import SHARES, Picture, cloth, colour, noise
-from worker.lab.garment_training.lower import draw_up_lower
-from worker.lab.garment_training.outline import Garment, Part, draw_up
+from worker.lab.garment_training.lower import random_lower_garment
+from worker.lab.garment_training.outline import Garment, Part, random_garment
 
 
 @dataclass(frozen=True)
 class PaintSettings:
-    """How garments are painted.
+    """How garments are rendered.
 
     Attributes:
-        scale: pixels painted for one that is stored; cv2 smooths outlines itself, so 1 will do.
-        margin: share of the picture left free on each side; room for the bending of the garment.
-        bend: how far the garment is bent out of its drawn shape, share of the picture (standard deviation).
-        fold: how much folds lighten and darken the cloth, share of its level.
-        lower: share of trousers and skirts, which are not to be taken for tops.
-        back_view: share that is shown from behind.
-        guess_weight: how much a landmark counts that is a matter of opinion.
+        scale: rendered pixels per stored pixel; 1 is enough, because OpenCV antialiases outlines.
+        margin: empty margin on each side, share of the picture; the deformation needs it.
+        bend: standard deviation of the deformation, share of the picture.
+        fold: brightness change by folds, share of the cloth's level.
+        lower: share of trousers and skirts: examples that are no upper-body garments.
+        back_view: share of back views.
+        guess_weight: weight of a landmark without an exact position.
     """
 
     scale: int = 1
@@ -39,13 +39,13 @@ class PaintSettings:
 
 
 SETTINGS = PaintSettings()
-_FINE = 4  # bits of a pixel's fraction that cv2 takes
+_FINE = 4  # fractional bits of the coordinates that OpenCV draws with
 
 
 def drawn(rng: Generator, crops: Sequence[NDArray[np.uint8]], settings: PaintSettings = SETTINGS) -> Example:
     """Return a random garment as a layer; `crops` are pieces of photographs that serve as cloth."""
     lower = rng.random() < settings.lower
-    garment = draw_up_lower(rng) if lower else draw_up(rng)
+    garment = random_lower_garment(rng) if lower else random_garment(rng)
     back = not lower and garment.front != "open" and rng.random() < settings.back_view
     if back:
         garment.parts = [part for part in garment.parts if part.role != "inside"]
@@ -57,7 +57,7 @@ def drawn(rng: Generator, crops: Sequence[NDArray[np.uint8]], settings: PaintSet
     bend = _Bend(rng, side, settings.bend * (1 if rng.random() < 0.6 else 1.8))
     picture = bend.picture(picture)
     rgba = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    # Painted over black, the colours are weighted by alpha: take that back.
+    # Rendered over black, the colours are multiplied by alpha: divide by it.
     rgba[..., :3] = rgba[..., :3] / np.maximum(rgba[..., 3:] / 255, 0.02)
     example = Example(
         np.round(np.clip(rgba, 0, 255)).astype(np.uint8), layer=True, mask_known=True, rotation=0.0
@@ -91,7 +91,7 @@ def _label(
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where a garment's own units lie in the painted picture."""
+    """The transform from a garment's units to the rendered picture."""
 
     scale: float
     shift: NDArray[np.float64]
@@ -104,12 +104,12 @@ class _Placement:
         return cls(scale, side / 2 - scale * (low + high) / 2)
 
     def pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points of the garment in the painted picture, pixels."""
+        """Return points of the garment in pixels of the rendered picture."""
         return points * self.scale + self.shift
 
 
 class _Bend:
-    """A smooth displacement of the picture: cloth never lies as it was drawn up."""
+    """A smooth deformation of the picture: real cloth is never exactly symmetric."""
 
     def __init__(self, rng: Generator, side: int, spread: float) -> None:
         dx, dy = (noise(rng, (side, side), (4, 4)) * spread * side for _ in range(2))
@@ -117,16 +117,16 @@ class _Bend:
         self.side = side
 
     def picture(self, picture: Picture) -> Picture:
-        """Return the picture bent: what is shown at p comes from p + shift(p)."""
+        """Return the deformed picture: the value at p comes from p + shift(p)."""
         y, x = np.mgrid[: self.side, : self.side].astype(np.float32)
         return np.asarray(
             cv2.remap(picture, x + self.shift[..., 0], y + self.shift[..., 1], cv2.INTER_LINEAR), np.float32
         )
 
     def point(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return where a point of the unbent picture is shown: p with p + shift(p) = point."""
+        """Return the new position of a point: the p with p + shift(p) = point."""
         found = point.copy()
-        for _ in range(4):  # the shift changes slowly: each step is closer by an order
+        for _ in range(4):  # fixed-point iteration; the shift is smooth, so it converges fast
             column, row = np.clip(np.round(found - 0.5).astype(int), 0, self.side - 1)
             found = point - self.shift[row, column]
         return found
@@ -139,7 +139,7 @@ def _paint(
     crops: Sequence[NDArray[np.uint8]],
     settings: PaintSettings,
 ) -> Picture:
-    """Return the garment on transparent ground, float32 (side, side, 4)."""
+    """Return the garment without background, RGBA float32 (side, side, 4)."""
     side = SIZE * settings.scale
     sheets = _sheets(rng, side, crops)
     picture = np.zeros((side, side, 4), np.float32)
@@ -152,7 +152,7 @@ def _paint(
 
 
 def _sheets(rng: Generator, side: int, crops: Sequence[NDArray[np.uint8]]) -> dict[str, Picture]:
-    """Return the cloth of each role: most garments are of one cloth, some have other sleeves or collars."""
+    """Return the cloth of each role: mostly one cloth, sometimes another for sleeves or collar."""
     base = colour(rng)
     body = cloth(rng, side, base, crops)
     other = cloth(rng, side, colour(rng), crops)
@@ -179,7 +179,7 @@ def _paint_part(
     place: _Placement,
     settings: PaintSettings,
 ) -> None:
-    """Lay one part on the picture, with a soft shadow on what lies below and folds of its own."""
+    """Composite one part onto the picture, with a blurred shadow and folds."""
     side = picture.shape[0]
     corners = np.round((place.pixels(part.outline) - 0.5) * 2**_FINE).astype(np.int32)
     cover = np.zeros((side, side), np.uint8)
@@ -206,7 +206,7 @@ def _paint_part(
 
 
 def _folds(rng: Generator, shape: tuple[int, ...], role: str, settings: PaintSettings) -> NDArray[np.float32]:
-    """Return the light and shade of folds, float32 (h, w), about 0."""
+    """Return the brightness change by folds, float32 (h, w), around 0."""
     high, wide = shape[:2]
     long = rng.uniform(2, 5), rng.uniform(6, 16)
     streaks = noise(rng, (high, wide), long if rng.random() < 0.7 else long[::-1])
@@ -218,7 +218,7 @@ def _folds(rng: Generator, shape: tuple[int, ...], role: str, settings: PaintSet
 def _print(
     rng: Generator, picture: Picture, garment: Garment, place: _Placement, crops: Sequence[NDArray[np.uint8]]
 ) -> None:
-    """Print letters, a shape or a picture on the chest, at times a label at the nape or a pocket."""
+    """Draw a random print on the chest and a label at the neck, each with some probability."""
     trunk = np.concatenate([part.outline for part in garment.parts if part.role == "cloth"])
     low, high = place.pixels(np.stack([trunk.min(0), trunk.max(0)]))
     width, height = high - low
@@ -271,7 +271,7 @@ def _stamp(
 
 
 def _fill(picture: Picture, corners: NDArray[np.float64], ink: NDArray[np.float32], share: float) -> None:
-    """Paint a small polygon where the garment is."""
+    """Fill a polygon inside the garment."""
     cover = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(cover, [np.round(corners).astype(np.int32)], 255, cv2.LINE_AA)
     where = (cover.astype(np.float32) / 255 * share * (picture[..., 3] > 0))[..., None]

@@ -1,4 +1,4 @@
-"""One training example, whatever its source, and how it is kept in an array of bytes."""
+"""A training example of any source, and the record in which it is stored."""
 
 from dataclasses import dataclass, field
 
@@ -6,40 +6,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.cloth.garment_network import ATTRIBUTES
+from worker.cloth.garment_network import ATTRIBUTES, PADDING
 from worker.cloth.landmarks import NAMES
 
 UNKNOWN = -1
-"""An attribute or presence that nobody labelled: it has no part in the loss."""
+"""An attribute or presence without a label: the loss ignores it."""
 
 SIZE = 240
-"""Sides of a stored picture, pixels: a little more than the network's input, so that crops stay sharp."""
-
-GREY = 128
-"""The level around a photograph that does not fill its square."""
-
-MIRROR = tuple(
-    NAMES.index({"r": "l_", "l": "r_"}.get(name[0], name[0] + "_") + name[2:]) if name[1] == "_" else index
-    for index, name in enumerate(NAMES)
-)
-"""For each landmark the index of the one that takes its place in a mirrored picture."""
+"""Side of a stored picture, pixels: more than that of the network's input, so that crops stay sharp."""
 
 
 @dataclass
 class Example:
-    """A picture with what is known of it.
+    """A picture and its labels.
 
     Attributes:
-        rgba: uint8 (SIZE, SIZE, 4). Of a garment without background alpha is its outline. Of a photograph
-            alpha is its mask where `mask_known`, and the picture is letterboxed.
-        photo: x0, y0, x1, y1 of the photograph in the picture, pixels; all of it for a garment alone.
+        rgba: uint8 (SIZE, SIZE, 4). For a layer, alpha is the garment's. For a photograph, the picture is
+            letterboxed, and alpha is the garment's mask if `mask_known`.
+        photo: x0, y0, x1, y1 of the photograph in the picture, pixels; the whole picture for a layer.
         points: float32 (14, 2), x and y in pixels of the picture.
-        weights: float32 (14,), how much each point counts; 0 where it is not known.
+        weights: float32 (14,), the weight of each point in the loss; 0 if it is unknown.
         present: int8 (14,), whether the garment has the point: 0, 1 or UNKNOWN.
         attributes: each of ATTRIBUTES -> index of its value, or UNKNOWN.
-        rotation: degrees clockwise of the garment's up; NaN where it is not known.
-        layer: whether the garment has no background and is to be laid on one.
-        mask_known: whether alpha tells garment from background.
+        rotation: clockwise angle of the garment's up, degrees; NaN if it is unknown.
+        layer: whether the picture is a garment without background, to be composited onto one.
+        mask_known: whether alpha separates garment and background.
     """
 
     rgba: NDArray[np.uint8]
@@ -70,11 +61,11 @@ RECORD = np.dtype(
         ("mask_known", np.bool_),
     ]
 )
-"""How everything but the picture of an Example is kept."""
+"""The stored form of an Example without its picture."""
 
 
 def record(example: Example) -> bytes:
-    """Return what is known of an example as the bytes of one RECORD."""
+    """Return the labels of an example as the bytes of one RECORD."""
     row = np.zeros((), RECORD)
     row["photo"], row["points"], row["weights"] = example.photo, example.points, example.weights
     row["present"] = example.present
@@ -84,7 +75,7 @@ def record(example: Example) -> bytes:
 
 
 def from_record(rgba: NDArray[np.uint8], row: np.void) -> Example:
-    """Return the example that `record` and its picture keep."""
+    """Return the example of a stored picture and its RECORD."""
     x0, y0, x1, y1 = (float(value) for value in row["photo"])
     return Example(
         rgba,
@@ -104,14 +95,14 @@ def letterbox(
 ) -> tuple[NDArray[np.uint8], tuple[float, float, float, float], float]:
     """Fit a photograph, uint8 (h, w, 3), into a stored picture.
 
-    Returns the picture, uint8 (SIZE, SIZE, 4) with the mask as alpha, the photograph's place in it and how
-    many of its pixels one pixel of the photograph takes.
+    Returns the picture, uint8 (SIZE, SIZE, 4) with the mask as alpha, the box of the photograph in it
+    (x0, y0, x1, y1, pixels), and the scale from the photograph to the picture.
     """
     height, width = photo.shape[:2]
     scale = SIZE / max(height, width)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (SIZE - wide) // 2, (SIZE - high) // 2
-    picture = np.full((SIZE, SIZE, 4), GREY, np.uint8)
+    picture = np.full((SIZE, SIZE, 4), PADDING, np.uint8)
     picture[..., 3] = 0
     inside = picture[top : top + high, left : left + wide]
     inside[..., :3] = cv2.resize(photo, (wide, high), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Writes a run's averaged weights as they are shipped."""
+"""Writes a run's averaged weights in the form that is shipped."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Colours, cloth and backgrounds for drawn garments and for pictures that are put together."""
+"""Colours, cloth and backgrounds for drawn garments and composited pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Picture = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FabricShares:
-    """How often each pattern is drawn (relative), after what shops show: most garments are plain.
+    """Relative frequency of each pattern, as in shops: most garments are plain.
 
     Attributes:
         plain, stripes, checks, dots, blobs, crop: weights of the patterns; `crop` is cut from a photograph.
-        white, black: share of garments that are nearly white or black: both are common and hard to outline.
+        white, black: share of garments that are nearly white or black: both are common and hard to segment.
         printed: share of garments with something printed on the chest.
     """
 
@@ -48,7 +48,7 @@ def colour(rng: Generator) -> NDArray[np.float32]:
 
 
 def noise(rng: Generator, size: tuple[int, int], cells: tuple[float, float]) -> NDArray[np.float32]:
-    """Return smooth noise, float32 (h, w), mean 0 and about ±1, with so many cells down and across."""
+    """Return smooth noise, float32 (h, w), mean 0 and about ±1, from a random grid of (rows, columns)."""
     rows, columns = max(2, round(cells[0])), max(2, round(cells[1]))
     grid = rng.normal(0, 0.6, (rows, columns)).astype(np.float32)
     return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
@@ -57,7 +57,7 @@ def noise(rng: Generator, size: tuple[int, int], cells: tuple[float, float]) -> 
 def cloth(
     rng: Generator, side: int, base: NDArray[np.float32], crops: Sequence[NDArray[np.uint8]]
 ) -> Picture:
-    """Return cloth of a colour, (side, side, 3): plain or with one of the patterns."""
+    """Return cloth, (side, side, 3), of a base colour: plain or with a random pattern."""
     names = ["plain", "stripes", "checks", "dots", "blobs", "crop"]
     weights = np.array([getattr(SHARES, name) for name in names])
     name = str(rng.choice(names, p=weights / weights.sum()))
@@ -107,13 +107,13 @@ def _blobs(rng: Generator, sheet: Picture) -> None:
 
 
 def background(rng: Generator, side: int, crops: Sequence[NDArray[np.uint8]], plain: float) -> Picture:
-    """Return a background, (side, side, 3): a studio's with probability `plain`, else floors and beds."""
+    """Return a background, (side, side, 3): a studio with probability `plain`, else a floor or a bed."""
     if rng.random() < plain:
         return _studio(rng, side)
     if len(crops) and rng.random() < 0.55:
         patch = crops[int(rng.integers(len(crops)))]
         if rng.random() < 0.5:
-            # Mirrored copies side by side have no joints, and are finer.
+            # Mirrored copies side by side have no visible joints, and a finer texture.
             row = np.concatenate([patch, patch[:, ::-1]], 1)
             patch = np.concatenate([row, row[::-1]], 0)
         sheet = cv2.resize(patch, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
@@ -136,7 +136,7 @@ def _studio(rng: Generator, side: int) -> Picture:
 
 
 def _pattern(rng: Generator, sheet: Picture) -> None:
-    """Paint a sheet's pattern: stripes, checks, blots or dots."""
+    """Draw a pattern on a sheet: stripes, checks, blobs or dots."""
     style = rng.integers(4)
     if style < 2:
         _stripe(rng, sheet, both=bool(style))
@@ -147,7 +147,7 @@ def _pattern(rng: Generator, sheet: Picture) -> None:
 
 
 def _floor(rng: Generator, side: int) -> Picture:
-    """Return boards, tiles, carpet or a patterned sheet."""
+    """Return a floor of boards, tiles or carpet, or a patterned sheet."""
     base = np.asarray(rng.uniform(60, 230) + rng.normal(0, 18, 3), np.float32)
     sheet = np.empty((side, side, 3), np.float32)
     sheet[:] = base

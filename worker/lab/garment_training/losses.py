@@ -1,4 +1,4 @@
-"""What the network is trained to minimize."""
+"""The loss of the garment network."""
 
 from dataclasses import dataclass, field
 
@@ -10,16 +10,16 @@ from worker.cloth.garment_network import ATTRIBUTES, HEATMAP_STRIDE, NetworkOutp
 
 @dataclass(frozen=True)
 class LossSettings:
-    """How much each part counts.
+    """The weight of each part.
 
     Attributes:
-        maps: landmarks; all engines stand on them.
-        spread: standard deviation of a landmark's target, cells of its map; about the labels' own noise.
+        maps: landmarks, the most important output.
+        spread: standard deviation of a landmark's target, cells; about the noise of the labels.
         mask: cross-entropy and Dice loss of the mask.
-        present: whether a landmark is there.
+        present: whether the garment has a landmark.
         rotation: squared error of sine and cosine.
         attributes: each attribute -> its weight.
-        smoothing: share of an attribute's target that is spread over all values; labels are doubtful.
+        smoothing: label smoothing of the attributes, share of the target; some labels are wrong.
     """
 
     maps: float = 1.0
@@ -55,7 +55,7 @@ class Targets:
 def loss(
     output: NetworkOutput, targets: Targets, settings: LossSettings = SETTINGS
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the weighted sum and each part by itself."""
+    """Return the weighted sum of the parts, and each weighted part."""
     parts = {
         "maps": settings.maps * _maps(output.maps.float(), targets, settings.spread),
         "mask": settings.mask * _mask(output.mask.float(), targets),
@@ -75,7 +75,7 @@ def loss(
 
 
 def _maps(maps: torch.Tensor, targets: Targets, spread: float) -> torch.Tensor:
-    """Cross-entropy between each landmark's map and a Gaussian about its place."""
+    """Return the cross-entropy between each landmark's heatmap and a Gaussian around its position."""
     height, width = maps.shape[2:]
     cells = targets.points / HEATMAP_STRIDE - 0.5
     x = torch.arange(width).float() - cells[..., :1]

@@ -1,4 +1,4 @@
-"""Draws up trousers, shorts and skirts: what is not to be taken for an upper-body garment."""
+"""Creates random trousers, shorts and skirts: examples that are no upper-body garments."""
 
 import numpy as np
 from numpy.random import Generator
@@ -9,8 +9,8 @@ from worker.lab.garment_training.outline import Garment, Part, pick
 _LOWER = {"trousers": 0.4, "shorts": 0.25, "skirt": 0.35}
 
 
-def draw_up_lower(rng: Generator) -> Garment:
-    """Return random trousers, shorts or a skirt: what is not to be taken for an upper-body garment."""
+def random_lower_garment(rng: Generator) -> Garment:
+    """Return random trousers, shorts or a skirt, without landmarks."""
     shape = pick(rng, _LOWER)
     waist, hips = rng.uniform(0.3, 0.45), rng.uniform(0.42, 0.56)
     rise = rng.uniform(0.45, 0.65)

@@ -1,7 +1,7 @@
-"""Draws up garments as outlines with exact landmarks, in units of their shoulder width.
+"""Creates random garment outlines with exact landmarks, in units of their shoulder width.
 
 x points to the picture's right, y down; the shoulder line is at y = 0 and the axis at x = 0. A garment is a
-list of parts, painted from back to front.
+list of parts, ordered from back to front.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ Range = tuple[float, float]
 class Family:
     """How the garments of one family vary.
 
-    Lengths are in shoulder widths, from low to high end. The ranges span what shops and private sellers
-    show, and were set by looking at sheets of drawn garments beside the `train` photographs.
+    Ranges are (low, high) in shoulder widths. They cover the garments of shops and private sellers, and were
+    chosen by comparing contact sheets of drawn garments with the `train` photographs.
 
     Attributes:
-        share: how often the family is drawn, relative to the others.
+        share: relative frequency of the family.
         neck: half the width between the neck points.
         depth: lowest point of the front neckline below the neck points.
         roundness: exponent of the neckline's curve: 1 is a V, 2 an ellipse, 6 nearly a square.
@@ -32,11 +32,11 @@ class Family:
         chest: half the width at the armpits.
         armpit: the armpits' drop below the neck.
         armhole: how far the armhole curves inwards, as a share of its height.
-        lengths: how often it is cropped, regular, long, a dress.
-        sleeves: how often each sleeve is drawn.
+        lengths: probabilities of cropped, regular, long, dress.
+        sleeves: relative frequency of each sleeve.
         kind: top or outerwear.
         collar: none, shirt, high, hood or lapel.
-        front: how often it is closed, buttoned, open.
+        front: probabilities of closed, buttoned, open.
     """
 
     share: float = 1.0
@@ -95,16 +95,16 @@ FAMILIES: Mapping[str, Family] = {
         collar="high", front=(0.85, 0.15, 0.0),
     ),
 }  # fmt: skip
-"""The upper-body garments that are drawn; straps and halters, which are hard, more often than in shops."""
+"""The upper-body garments; straps and halters are difficult, and more frequent here than in shops."""
 
 _LENGTHS: tuple[Range, ...] = ((0.8, 1.1), (1.15, 1.75), (1.75, 2.05), (2.25, 3.1))
 _SLEEVE_LENGTHS: Mapping[str, Range] = {
     **{"cap": (0.06, 0.26), "short": (0.3, 0.56), "elbow": (0.6, 0.85)},
     "long": (0.88, 1.75),
 }
-_WOBBLE = 0.02  # shoulder widths by which left and right differ at random
-_BODYSUIT = 0.06  # of the tops without collar; shops cut them off at the legs
-_QUILTED = 0.25  # of the jackets
+_WOBBLE = 0.02  # standard deviation of the difference between left and right, shoulder widths
+_BODYSUIT = 0.06  # share of the tops without collar
+_QUILTED = 0.25  # share of the jackets
 
 
 @dataclass
@@ -118,15 +118,15 @@ class Part:
 
 @dataclass
 class Garment:
-    """A garment, ready to be painted.
+    """A garment, ready to be rendered.
 
     Attributes:
         parts: from back to front.
-        points: landmark -> (x, y); absent where the garment has none.
-        uncertain: landmarks whose place is a matter of opinion: they count for less.
-        seams: open lines that are sewn: armholes, plackets, hems, collars.
+        points: landmark -> (x, y), without those that the garment does not have.
+        uncertain: landmarks without an exact position; their weight is lower.
+        seams: open lines of armholes, plackets, hems and collars.
         buttons: centres of buttons.
-        kind, sleeve, neckline, front: attributes; None where nobody can tell.
+        kind, sleeve, neckline, front: attributes; None if unknown.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -166,7 +166,7 @@ class _Plan:
     sleeve: str
 
 
-def draw_up(rng: Generator, family: str | None = None) -> Garment:
+def random_garment(rng: Generator, family: str | None = None) -> Garment:
     """Return a random upper-body garment or dress, of one of FAMILIES or of any."""
     if family is None:
         family = pick(rng, {name: kind.share for name, kind in FAMILIES.items()})
@@ -252,7 +252,7 @@ def _wobbled(rng: Generator, cut: _Cut) -> _Cut:
 
 
 def _body(rng: Generator, garment: Garment, plan: _Plan) -> None:
-    """Paint the inside of the back and the trunk, and name the trunk's landmarks."""
+    """Add the inside of the back and the trunk, and set the trunk's landmarks."""
     front = _neck_curve(plan, plan.depth)
     if rng.random() < 0.88 and plan.back_depth < plan.depth - 0.015:
         back = _neck_curve(plan, plan.back_depth)
@@ -269,8 +269,6 @@ def _body(rng: Generator, garment: Garment, plan: _Plan) -> None:
         garment.points[f"{side}_hem"] = (sign * cut.hem[0], cut.hem[1])
     garment.points["neck_front"] = (0.0, plan.depth)
     garment.points["hem_centre"] = centre
-    if plan.family == "strapless":
-        garment.uncertain |= {"r_shoulder", "l_shoulder"}
 
 
 def _neck_curve(plan: _Plan, depth: float) -> Line:
@@ -326,7 +324,7 @@ def _hem(rng: Generator, plan: _Plan) -> tuple[Line, tuple[float, float]]:
 
 
 def _sleeves(rng: Generator, garment: Garment, plan: _Plan) -> tuple[list[Part], list[Part]]:
-    """Return the sleeves behind and before the trunk, and name the cuffs."""
+    """Return the sleeves behind and in front of the trunk, and set the landmarks of the cuffs."""
     behind: list[Part] = []
     before: list[Part] = []
     if plan.sleeve in ("none", "strap"):
@@ -350,7 +348,7 @@ def _sleeves(rng: Generator, garment: Garment, plan: _Plan) -> tuple[list[Part],
 
 @dataclass
 class _SleeveStyle:
-    """How both sleeves lie: angles in degrees outwards from straight down, widths in shoulder widths."""
+    """Pose of both sleeves: angles in degrees outwards from straight down, widths in shoulder widths."""
 
     angle: float
     lower_angle: float
@@ -360,7 +358,7 @@ class _SleeveStyle:
 
     @classmethod
     def random(cls, rng: Generator, sleeve: str) -> "_SleeveStyle":
-        """Return a style that suits the sleeve's length."""
+        """Return a random style for a sleeve of this kind."""
         if sleeve == "long":
             angle = rng.choice(
                 [rng.uniform(2, 20), rng.uniform(15, 45), rng.uniform(40, 80)], p=[0.5, 0.3, 0.2]
@@ -376,7 +374,7 @@ class _SleeveStyle:
         return cls(float(angle), float(angle + bend), float(cuff), rng.uniform(0.62, 1.0), puff)
 
     def wobbled(self, rng: Generator) -> "_SleeveStyle":
-        """Return the style of one of the two sleeves: most lie alike, some do not."""
+        """Return the style of one of the two sleeves: most are similar, some are not."""
         spread = 4.0 if rng.random() < 0.8 else 16.0
         turn, bend = rng.normal(0, spread), rng.normal(0, spread)
         return replace(self, angle=self.angle + turn, lower_angle=self.lower_angle + turn + bend)
@@ -397,7 +395,7 @@ def _sleeve(
     if kind == "cap":
         inner = armpit + 0.45 * length * np.array([np.sin(upper), np.cos(upper)])
     else:
-        # The cuff of a short sleeve is about as wide as its armhole; a long one's is given.
+        # The cuff of a short sleeve is about as wide as its armhole; that of a long one is drawn at random.
         width = style.cuff if kind == "long" else style.cuff * hole * 0.85
         inner = outer + width * across
     middle = across if kind == "long" else (inner - outer) / max(1e-6, float(np.linalg.norm(inner - outer)))
@@ -405,7 +403,7 @@ def _sleeve(
     puffed = elbow - style.puff * across * (1.5 if kind == "long" else 1.0)
     top = curve([shoulder, puffed, outer])
     bottom = curve([inner, at_elbow, armpit]) if kind in ("long", "elbow") else np.stack([inner, armpit])
-    # The sleeve goes on below the trunk's edge, so that no gap shows along the armhole.
+    # The sleeve overlaps the trunk's edge, so that there is no gap along the armhole.
     tuck = np.stack([armpit - (0.06, -0.01), shoulder - (0.06, -0.03)])
     return (
         np.concatenate([top, bottom, tuck]),
@@ -415,7 +413,7 @@ def _sleeve(
 
 
 def _strap_top(rng: Generator, garment: Garment, plan: _Plan) -> None:
-    """Paint a top that hangs on straps: its neck and shoulder points are the straps' upper ends."""
+    """Add a top with straps: its neck and shoulder points are the straps' upper ends."""
     chest = (plan.sides["r"].armpit[0] + plan.sides["l"].armpit[0]) / 2
     drop, width = rng.uniform(0.22, 0.55), rng.uniform(0.012, 0.09)
     foot = chest * rng.uniform(0.45, 0.85)
@@ -463,7 +461,7 @@ def _strap_top(rng: Generator, garment: Garment, plan: _Plan) -> None:
 
 
 def _collar_behind(rng: Generator, garment: Garment, plan: _Plan, collar: str) -> None:
-    """Paint what of a collar or hood lies behind the trunk."""
+    """Add the part of a collar or hood behind the trunk."""
     neck = min(plan.sides[side].neck[0] for side in "rl")
     if collar == "hood":
         up = rng.random() < 0.6
@@ -491,7 +489,7 @@ def _collar_behind(rng: Generator, garment: Garment, plan: _Plan, collar: str) -
 
 
 def _collar_before(rng: Generator, garment: Garment, plan: _Plan, collar: str) -> None:
-    """Paint what of a collar lies before the trunk, and move the landmarks that it hides."""
+    """Add the part of a collar in front of the trunk, and move the landmarks that it hides."""
     necks = {"r": -plan.sides["r"].neck[0], "l": plan.sides["l"].neck[0]}
     if collar == "high":
         tall = rng.uniform(0.05, 0.36)
@@ -530,7 +528,7 @@ def _collar_before(rng: Generator, garment: Garment, plan: _Plan, collar: str) -
 
 
 def _front(rng: Generator, garment: Garment, plan: _Plan) -> None:
-    """Paint the placket, the buttons or the gap of an opening front."""
+    """Add the placket, the buttons or the gap of an open front."""
     low = garment.points["hem_centre"][1]
     high = garment.points["neck_front"][1]
     if garment.front == "open":
@@ -550,11 +548,12 @@ def _front(rng: Generator, garment: Garment, plan: _Plan) -> None:
             garment.buttons += [
                 (0.0, float(y)) for y in np.linspace(high + 0.04, end - 0.05, rng.integers(3, 9))
             ]
-        garment.uncertain.add("neck_front") if half_way and plan.family != "shirt" else None
+        if half_way and plan.family != "shirt":
+            garment.uncertain.add("neck_front")
 
 
 def _quilt(rng: Generator, garment: Garment, plan: _Plan) -> None:
-    """Sew level lines over the trunk, as on a padded jacket."""
+    """Add horizontal seams over the trunk, as on a padded jacket."""
     right, left = -plan.sides["r"].armpit[0], plan.sides["l"].armpit[0]
     low = plan.sides["l"].hem[1]
     for y in np.linspace(plan.sides["l"].shoulder[1] + 0.1, low - 0.05, int(rng.integers(5, 16))):
@@ -564,6 +563,6 @@ def _quilt(rng: Generator, garment: Garment, plan: _Plan) -> None:
 
 
 def pick(rng: Generator, shares: Mapping[str, float]) -> str:
-    """Return one of the names, as often as its share says."""
+    """Return a random name, with probability proportional to its share."""
     weights = np.array(list(shares.values()))
     return str(rng.choice(list(shares), p=weights / weights.sum()))

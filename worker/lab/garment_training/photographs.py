@@ -12,18 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from config.errors import InputValidationError
 from worker.cloth.landmarks import NAMES
 from worker.lab.garment_training.examples import Example, attribute, letterbox
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """What is kept out of the training, by a hash of the file's name, so that it never changes.
+    """What is held out of the training, by a hash of the file's name, so that it never changes.
 
     Attributes:
-        kind_share: share of unlabelled.csv by which the kind is measured.
-        validation: labelled `train` photographs by which settings are chosen.
-        guess_weight: how much a landmark counts that the labels call a guess.
+        kind_share: share of unlabelled.csv on which the kind is measured.
+        validation: number of labelled `train` photographs on which settings are chosen.
+        guess_weight: weight of a landmark that the labels call a guess.
     """
 
     kind_share: float = 0.15
@@ -43,13 +44,13 @@ KIND_OF_CLASS = {
 }
 """Class of the clothing data set -> the network's kind."""
 
-# What a class says of the sleeves and the collar, where it always holds.
+# Sleeve and neckline that follow from a class in every case.
 _SLEEVE_OF_CLASS = {"Longsleeve": "long"}
 _NECKLINE_OF_CLASS = {"Polo": "collar", "Hoodie": "hood"}
 
 
 def labelled(folder: Path, split: str = "train") -> list[dict[str, Any]]:
-    """Return the rows of labels.jsonl of one split, in an order that only the files' names decide."""
+    """Return the rows of labels.jsonl of one split, ordered by a hash of the file name."""
     rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
     return sorted((row for row in rows if row["split"] == split), key=lambda row: _hash(row["file"]))
 
@@ -60,7 +61,7 @@ def training_rows(folder: Path, everything: bool) -> list[dict[str, Any]]:
 
 
 def validation_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the labelled photographs that settings are chosen by."""
+    """Return the labelled photographs on which settings are chosen."""
     return labelled(folder)[: SPLIT.validation]
 
 
@@ -77,10 +78,13 @@ def _hash(name: str) -> str:
 
 
 def read(file: Path) -> NDArray[np.uint8]:
-    """Return a photograph, RGB uint8 (h, w, 3), upright as its camera held it. Raises FileNotFoundError."""
+    """Return a photograph, RGB uint8 (h, w, 3), upright by its EXIF data. Raises InputValidationError."""
     image = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if image is None:
-        raise FileNotFoundError(file)
+        raise InputValidationError(
+            f"{file} is missing or is not a readable picture. Check the folder of photographs.",
+            input=str(file),
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -102,12 +106,11 @@ def from_label(
         "whole": "whole" if row["whole"] else "cut off",
     }
     example.attributes = {name: attribute(name, value) for name, value in values.items()}
-    # Three-quarter tops that their class calls dresses and the like are rare enough to be left alone.
     return example
 
 
 def labelled_examples(folder: Path, everything: bool, masks: Path | None = None) -> Iterator[Example]:
-    """Yield the labelled photographs to train on, with the masks of a folder of PNGs where it has them."""
+    """Yield the labelled photographs to train on, with their masks if the folder of PNGs has them."""
     for row in training_rows(folder, everything):
         photo = read(folder / "photos" / row["file"])
         mask = None
@@ -118,7 +121,7 @@ def labelled_examples(folder: Path, everything: bool, masks: Path | None = None)
 
 
 def classed_examples(folder: Path) -> Iterator[Example]:
-    """Yield the photographs of which only the class is known."""
+    """Yield the photographs with a class as their only label."""
     for file, name in classed(folder, held_out=False):
         rgba, place, _ = letterbox(read(folder / "unlabelled" / file))
         example = Example(rgba, place)
@@ -131,9 +134,9 @@ def classed_examples(folder: Path) -> Iterator[Example]:
 
 
 def worn_examples(folder: Path) -> Iterator[Example]:
-    """Yield people in street clothes (Clothing Co-Parsing), cut between head and hips and whole.
+    """Yield people in street clothes (Clothing Co-Parsing), each whole and cropped to the upper clothes.
 
-    Their mask is what they wear on the upper body.
+    The mask is that of the upper clothes.
     """
     names = [line.strip() for line in (folder / "labels.txt").read_text().splitlines() if line.strip()]
     upper = {"blazer", "blouse", "bodysuit", "bra", "cape", "cardigan", "coat", "dress", "hoodie", "jacket",
@@ -159,11 +162,11 @@ def worn_examples(folder: Path) -> Iterator[Example]:
 
 @dataclass(frozen=True)
 class CropSettings:
-    """Pieces of photographs that serve as backgrounds and cloth.
+    """Pieces of photographs for use as backgrounds and cloth.
 
     Attributes:
         side: sides of a stored piece, pixels.
-        corner: side of a background piece, share of the photograph's width; corners show no garment, mostly.
+        corner: side of a background piece, share of the photograph's width; corners rarely show the garment.
         middle: side of a piece of cloth, share of the width.
     """
 

@@ -1,4 +1,4 @@
-"""Labels photographs by what the network reads alike however they are shown: self-training."""
+"""Self-training: labels photographs with what the network reads consistently under rotations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from worker.cloth.garment_edge import refined
 from worker.cloth.garment_network import ATTRIBUTES
-from worker.cloth.garment_reader import GarmentReader, GarmentReading
-from worker.lab.evaluation.cloth import iou
+from worker.cloth.garment_reader import MASK_THRESHOLD, GarmentReader, GarmentReading
+from worker.images.frame import opencv_matrix
+from worker.images.regions import iou
 from worker.lab.garment_training import bank
 from worker.lab.garment_training.examples import UNKNOWN, Example, attribute, letterbox
 from worker.lab.garment_training.photographs import (
@@ -25,41 +26,45 @@ from worker.lab.garment_training.photographs import (
 
 @dataclass(frozen=True)
 class PseudoSettings:
-    """What the network must agree with itself about, chosen to keep clear photographs only.
+    """When readings of one photograph are consistent; strict, so that only clear photographs are kept.
 
     Attributes:
-        turns: degrees by which the photograph is turned for the second readings.
-        alike: largest distance between readings of a landmark, in units of the landmarks' diagonal; less than
-            the error that counts.
-        sure: least confidence of a landmark that is kept, and most of one that is taken for absent.
-        points: least number of landmarks that are alike.
-        attribute: least probability of an attribute that is kept.
-        masks: least intersection over union of the refined mask with the network's own.
-        weight: how much a kept landmark counts beside one that was labelled.
+        angles: rotations of the photograph for further readings, degrees.
+        max_spread: largest distance of a reading of a landmark from the mean, in units of the diagonal of the
+            landmarks' bounding box; half the error that counts as right.
+        min_confidence: of a landmark that is kept.
+        max_absent: largest confidence of a landmark that is labelled as absent.
+        min_points: least number of consistent landmarks.
+        min_probability: of an attribute that is kept.
+        min_iou: least intersection over union of the refined mask with the network's own.
+        weight: weight of a kept landmark in the loss; a labelled one has 1.
+        max_turn: readings whose rotations differ by more give no rotation, degrees.
     """
 
-    turns: tuple[int, ...] = (140,)
-    alike: float = 0.025
-    sure: tuple[float, float] = (0.45, 0.1)
-    points: int = 9
-    attribute: float = 0.85
-    masks: float = 0.93
+    angles: tuple[int, ...] = (140,)
+    max_spread: float = 0.025
+    min_confidence: float = 0.45
+    max_absent: float = 0.1
+    min_points: int = 9
+    min_probability: float = 0.85
+    min_iou: float = 0.93
     weight: float = 0.5
+    max_turn: float = 10.0
 
 
 SETTINGS = PseudoSettings()
 
 
 def add_pseudo_labels(folder: Path, target: Path, reader: GarmentReader, limit: int | None = None) -> int:
-    """Write a bank of class-labelled photographs with what was read in them; return how many there are.
+    """Write a bank of class-labelled photographs with pseudo-labels; return how many it holds.
 
-    `limit` photographs are read at most.
+    At most `limit` photographs are read.
     """
     return bank.write(target, _examples(folder, reader, SETTINGS, limit))
 
 
 def add_masks(folder: Path, target: Path, reader: GarmentReader, *, everything: bool) -> int:
-    """Write the bank of labelled photographs replace, with refined masks; return how many it holds."""
+    """Write the bank of labelled photographs with refined masks; return how many it holds."""
     return bank.write(target, _masked(folder, reader, SETTINGS, everything))
 
 
@@ -85,45 +90,44 @@ def _examples(
 
 
 def _labelled(photo: NDArray[np.uint8], reader: GarmentReader, settings: PseudoSettings) -> Example | None:
-    """Return what is read alike in a photograph and in turned ones, or None where too little is."""
+    """Return the example of what is consistent in all readings, or None when that is too little."""
     first = reader.read(photo)
-    readings = [first, *(_turned_reading(photo, turn, reader) for turn in settings.turns)]
+    readings = [first, *(_rotated_reading(photo, angle, reader) for angle in settings.angles)]
     points = np.stack([reading.points for reading in readings])
-    sure = np.stack([reading.confidence for reading in readings])
-    diagonal = float(np.linalg.norm(np.ptp(first.points[sure[0] > settings.sure[0]], axis=0))) if (
-        sure[0] > settings.sure[0]
-    ).sum() > 3 else 0.0  # fmt: skip
+    confidence = np.stack([reading.confidence for reading in readings])
+    confident = confidence[0] > settings.min_confidence
+    if confident.sum() < settings.min_points:
+        return None
+    diagonal = float(np.linalg.norm(np.ptp(first.points[confident], axis=0)))
     spread = np.linalg.norm(points - points.mean(0), axis=2).max(0)
-    kept = (spread < settings.alike * diagonal) & (sure.min(0) >= settings.sure[0])
-    if kept.sum() < settings.points:
+    kept = (spread < settings.max_spread * diagonal) & (confidence.min(0) >= settings.min_confidence)
+    if kept.sum() < settings.min_points:
         return None
     rgba, place, scale = letterbox(photo, _mask(photo, first, settings))
-    turn = _mean_turn(readings)
-    example = Example(rgba, place, rotation=turn, mask_known=bool(rgba[..., 3].any()))
+    rotation = _mean_rotation(readings, settings)
+    example = Example(rgba, place, rotation=rotation, mask_known=bool(rgba[..., 3].any()))
     example.points[:] = points.mean(0) * scale + place[:2]
     example.weights[:] = np.where(kept, settings.weight, 0)
-    absent = sure.max(0) <= settings.sure[1]
+    absent = confidence.max(0) <= settings.max_absent
     example.present[:] = np.where(kept, 1, np.where(absent, 0, UNKNOWN))
     for name in ATTRIBUTES:
         mean = np.mean([reading.attributes[name] for reading in readings], 0)
-        if mean.max() >= settings.attribute:
+        if mean.max() >= settings.min_probability:
             example.attributes[name] = int(np.argmax(mean))
     return example
 
 
-def _turned_reading(photo: NDArray[np.uint8], degrees: float, reader: GarmentReader) -> GarmentReading:
-    """Return what is read in the turned photograph, its landmarks in pixels of the photograph."""
+def _rotated_reading(photo: NDArray[np.uint8], degrees: float, reader: GarmentReader) -> GarmentReading:
+    """Return the reading of the rotated photograph, its landmarks in pixels of the photograph."""
     height, width = photo.shape[:2]
     side = round(float(np.hypot(height, width)))
     turn = np.deg2rad(degrees)
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     shift = np.array([side, side]) / 2 - spin @ np.array([width, height]) / 2
-    # cv2 counts from pixel centres.
-    drawn = np.column_stack([spin, shift + spin @ (0.5, 0.5) - 0.5])
-    turned = np.asarray(
-        cv2.warpAffine(photo, drawn, (side, side), borderValue=(reader.settings.grey,) * 3), np.uint8
-    )
-    reading = reader.read(turned)
+    matrix = opencv_matrix(np.column_stack([spin, shift]))[:2]
+    border = (reader.settings.grey,) * 3
+    rotated = np.asarray(cv2.warpAffine(photo, matrix, (side, side), borderValue=border), np.uint8)
+    reading = reader.read(rotated)
     points = (reading.points - shift) @ spin
     return GarmentReading(
         reading.mask, reading.mask_to_photo, points.astype(np.float32), reading.confidence,
@@ -131,20 +135,20 @@ def _turned_reading(photo: NDArray[np.uint8], degrees: float, reader: GarmentRea
     )  # fmt: skip
 
 
-def _mean_turn(readings: list[GarmentReading]) -> float:
-    """Return the mean rotation, degrees; NaN where the readings differ."""
+def _mean_rotation(readings: list[GarmentReading], settings: PseudoSettings) -> float:
+    """Return the mean rotation, degrees; NaN when the readings differ."""
     turns = np.deg2rad([reading.rotation for reading in readings])
     x, y = float(np.cos(turns).mean()), float(np.sin(turns).mean())
-    agree = np.hypot(x, y) > np.cos(np.deg2rad(10))
+    agree = np.hypot(x, y) > np.cos(np.deg2rad(settings.max_turn))
     return float(np.rad2deg(np.arctan2(y, x))) if agree else float("nan")
 
 
 def _mask(
     photo: NDArray[np.uint8], reading: GarmentReading, settings: PseudoSettings
 ) -> NDArray[np.uint8] | None:
-    """Return the refined mask where it hardly differs from the network's own, uint8 (h, w)."""
+    """Return the refined mask, uint8 (h, w); None when it differs much from the network's own."""
     own = reading.mask_of_photo(*photo.shape[:2])
     finer = refined(photo, reading)
-    if iou(finer >= 0.5, own >= 0.5) < settings.masks:
+    if iou(finer >= MASK_THRESHOLD, own >= MASK_THRESHOLD) < settings.min_iou:
         return None
     return np.round(finer * 255).astype(np.uint8)

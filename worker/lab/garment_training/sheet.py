@@ -1,4 +1,4 @@
-"""Draws what the garment network is trained on, to be looked at."""
+"""Draws a contact sheet of training inputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from worker.cloth.garment_network import ATTRIBUTES
 from worker.cloth.landmarks import NAMES
 from worker.images.arrays import Image
 from worker.lab.demo.sheet import sheet
+from worker.lab.evaluation.garments import landmark_colour
 from worker.lab.garment_training.bank import Bank
 from worker.lab.garment_training.compose import Sample, compose
 
-_SIZE = 192  # sides of an input on the sheet, pixels
+_SIZE = 192  # side of an input on the sheet, pixels
 _COUNT, _COLUMNS = 60, 10
-_COLOURS = {"r": (230, 30, 30), "l": (40, 60, 240), "n": (0, 170, 0), "h": (0, 170, 0)}
 _SHOWN = ("kind", "sleeve", "neckline", "whole")
 
 
 def training_sheet(data: Path, parts: Sequence[str], seed: int) -> Image:
-    """Return inputs composed of the banks in turn, with mask outlines, landmarks and attributes."""
+    """Return random inputs of the banks with mask outlines, landmarks and attributes."""
     rng = np.random.default_rng(seed)
     grounds = np.load(data / "grounds.npy", mmap_mode="r")
     banks = [Bank(data / part) for part in parts]
@@ -41,5 +41,7 @@ def _drawn(sample: Sample) -> Image:
         cv2.drawContours(picture, contours, -1, (255, 220, 0), 1)
     for name, point, weight in zip(NAMES, sample.points, sample.weights, strict=True):
         if weight > 0:
-            cv2.circle(picture, (round(float(point[0])), round(float(point[1]))), 3, _COLOURS[name[0]], -1)
+            cv2.circle(
+                picture, (round(float(point[0])), round(float(point[1]))), 3, landmark_colour(name), -1
+            )
     return picture

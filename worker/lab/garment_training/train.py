@@ -1,6 +1,7 @@
-"""Trains the garment network on the banks of examples; can be stopped and resumed at any time."""
+"""Trains the garment network on the banks of examples; a run can be stopped and resumed."""
 
 import csv
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,19 +28,20 @@ class TrainSettings:
     """How the network is trained.
 
     Attributes:
-        size: sides of the inputs, pixels. The longest error that counts is 5 % of a garment: 9 pixels.
+        size: side of the inputs, pixels; an error that counts, 5 % of a garment, is then 8 pixels.
         batch: inputs per step.
-        rate: highest learning rate of AdamW; the usual for batch normalization and this batch.
-        rate_end: lowest, as a share of the highest.
-        warm_up: share of the time in which the rate rises.
+        rate: highest learning rate of AdamW, usual with batch normalization and this batch size.
+        rate_end: final learning rate, share of the highest.
+        warm_up: share of the time in which the learning rate rises.
         decay: weight decay.
-        average: the shipped weights are a running mean over about 1 / (1 − average) steps.
+        average: decay of the exponential moving average of the weights, per step.
         clip: largest norm of a gradient.
-        sources: how often each bank is drawn from; a bank that is not there is left out.
-        checkpoint_s: seconds between checkpoints and lines of the curve.
+        sources: bank -> its share of the examples; missing banks are left out.
+        checkpoint_s: seconds between checkpoints; each adds a line to the curve.
+        refresh_batches: batches after which the banks are read again: other processes may add examples.
         workers: processes that compose inputs.
         threads: threads of the training process.
-        half: whether convolutions are computed in bfloat16: three times as fast where the CPU has AMX.
+        half: whether convolutions are computed in bfloat16: three times as fast on a CPU with AMX.
     """
 
     size: int = 160
@@ -63,13 +65,18 @@ class TrainSettings:
         }
     )
     checkpoint_s: float = 150.0
+    refresh_batches: int = 50
     workers: int = 1
     threads: int = 2
     half: bool = True
 
 
+FIRST_RATE = 1e-3
+"""Learning rate of the first step, share of the highest."""
+
+
 class Composer(IterableDataset[tuple[torch.Tensor, ...]]):
-    """An endless stream of batches, composed of the banks' examples at random."""
+    """An endless stream of batches of random examples."""
 
     def __init__(self, data: Path, settings: TrainSettings, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
@@ -81,16 +88,14 @@ class Composer(IterableDataset[tuple[torch.Tensor, ...]]):
         rng = np.random.default_rng((self.seed, worker.id if worker else 0))
         grounds = np.load(self.data / "grounds.npy", mmap_mode="r")
         banks = {name: Bank(self.data / name) for name in self.settings.sources if self._has(name)}
-        drawn_batches = 0
-        while True:
+        for count in itertools.count(1):
             names = [name for name, bank in banks.items() if len(bank) and self.settings.sources[name] > 0]
             shares = np.array([self.settings.sources[name] for name in names])
             chosen = rng.choice(len(names), self.settings.batch, p=shares / shares.sum())
             yield collate(
                 [compose(rng, banks[names[i]].draw(rng), self.settings.size, grounds) for i in chosen]
             )
-            drawn_batches += 1
-            if drawn_batches % 50 == 0:  # about once a minute: other processes may have drawn more
+            if count % self.settings.refresh_batches == 0:
                 banks = {name: Bank(self.data / name) for name in self.settings.sources if self._has(name)}
 
     def _has(self, name: str) -> bool:
@@ -98,7 +103,7 @@ class Composer(IterableDataset[tuple[torch.Tensor, ...]]):
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, ...]:
-    """Return a batch as tensors: pictures, then the fields of Targets in their order."""
+    """Return a batch as tensors: the pictures, then the fields of Targets in order."""
 
     def stack(name: str) -> torch.Tensor:
         return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
@@ -109,14 +114,14 @@ def collate(samples: list[Sample]) -> tuple[torch.Tensor, ...]:
 
 
 def as_targets(batch: tuple[torch.Tensor, ...]) -> Targets:
-    """Return the targets of a batch that `collate` made."""
+    """Return the targets of a batch of `collate`."""
     _, mask, *rest = batch
     return Targets(mask[:, None].float() / 255, *rest)
 
 
 @dataclass
 class _State:
-    """What a run resumes from."""
+    """The state from which a run is resumed."""
 
     network: GarmentNetwork
     average: dict[str, torch.Tensor]
@@ -136,22 +141,28 @@ def train(
     resume: bool = False,
     start: Path | None = None,
 ) -> Path:
-    """Train for so many hours in all and return the run's folder.
+    """Train until the run has taken this many hours in all, and return its folder.
 
-    It holds last.pt, from which a run resumes, averaged.pt with the averaged weights, and curve.csv.
+    The folder contains last.pt (to resume), averaged.pt (the averaged weights) and curve.csv.
 
     Args:
-        data: the folder of banks that `tryon garment dataset` made.
-        hours: time of the whole run; the learning rate's course is fitted to it, also when resumed.
+        data: the folder of banks of `tryon garment dataset`.
+        run: the folder of the run.
+        hours: duration of the whole run, also of a resumed one; the learning rate's schedule ends with it.
         photos: the folder of labelled photographs, for the validation.
-        start: an averaged.pt of another run, from whose weights this one starts.
+        settings: how the network is trained.
+        shape: the size of the network.
+        resume: whether to continue the run in the folder.
+        start: averaged.pt of another run, for the initial weights.
 
     Raises:
-        InputValidationError: there is no data, or nothing to resume from.
+        InputValidationError: there are no data, or no run to resume.
     """
     settings = settings or TrainSettings()
     if not (data / "grounds.npy").is_file():
-        raise InputValidationError(f"{data} holds no data set: run `tryon garment dataset` first.")
+        raise InputValidationError(
+            f"{data} holds no data set: run `tryon garment dataset` first.", input=str(data)
+        )
     torch.set_num_threads(settings.threads)
     run.mkdir(parents=True, exist_ok=True)
     state = _fresh(settings, shape, start)
@@ -213,7 +224,7 @@ def _step(
     nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
     state.optimizer.step()
     state.step += 1
-    # Early on the mean reaches less far back: those weights are soon outdated.
+    # At the start the average is over fewer steps, because early weights are soon outdated.
     keep = min(settings.average, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
         for name, value in state.network.state_dict().items():
@@ -225,9 +236,9 @@ def _step(
 
 
 def course(progress: float, settings: TrainSettings) -> float:
-    """Return the learning rate's share of its highest value at a point of the run, 0..1."""
+    """Return the learning rate as a share of the highest at a point of the run, 0..1: cosine decay."""
     if progress < settings.warm_up:
-        return progress / settings.warm_up + 1e-3
+        return progress / settings.warm_up + FIRST_RATE
     along = min(1.0, (progress - settings.warm_up) / (1 - settings.warm_up))
     return settings.rate_end + (1 - settings.rate_end) * 0.5 * (1 + float(np.cos(np.pi * along)))
 
@@ -235,7 +246,7 @@ def course(progress: float, settings: TrainSettings) -> float:
 def _report(
     state: _State, run: Path, photos: Path, means: Mapping[str, float], settings: TrainSettings
 ) -> None:
-    """Write the checkpoints and one line of the curve."""
+    """Write the checkpoints and a line of the curve."""
     _save({"network": state.network.state_dict(), "average": state.average, "step": state.step,
            "optimizer": state.optimizer.state_dict(), "seconds": state.seconds}, run / "last.pt")  # fmt: skip
     _save(state.average, run / "averaged.pt")
@@ -253,7 +264,7 @@ def _report(
 
 
 def _append(file: Path, row: Mapping[str, Any]) -> None:
-    """Add a line to a CSV whose first line names the columns; others are left out."""
+    """Append a line to a CSV file; columns that its header does not name are left out."""
     columns = list(row)
     if file.is_file():
         with file.open() as lines:
@@ -275,7 +286,7 @@ def _save(content: Any, file: Path) -> None:
 
 def _load(state: _State, file: Path) -> None:
     if not file.is_file():
-        raise InputValidationError(f"{file} is not there: there is no run to resume.")
+        raise InputValidationError(f"There is no run to resume: {file} is missing.", input=str(file))
     saved = torch.load(file, map_location="cpu", weights_only=True)
     state.network.load_state_dict(saved["network"])
     state.optimizer.load_state_dict(saved["optimizer"])

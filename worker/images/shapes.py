@@ -1,4 +1,4 @@
-"""Morphology of bool masks with discs."""
+"""Structuring elements, morphology of bool masks with discs, bounding boxes."""
 
 import cv2
 import numpy as np
@@ -11,6 +11,11 @@ def disc(radius: int) -> Mask:
     return np.asarray(
         cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8
     )
+
+
+def square(radius: int) -> Mask:
+    """Return a square as a kernel, uint8 (2 radius + 1, 2 radius + 1)."""
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
 def dilated(area: Flags, radius: int) -> Flags:
@@ -41,3 +46,9 @@ def depth(area: Flags) -> Floats:
 def pixels(shape: tuple[int, ...], share: float) -> int:
     """Return a share of a picture's longer side, rounded to pixels, at least 1."""
     return max(1, round(share * max(shape[:2])))
+
+
+def bounding_box(area: Flags) -> tuple[int, int, int, int]:
+    """Return (x0, y0, x1, y1) of an area, bool (h, w), not empty; x1 and y1 are just outside of it."""
+    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
