@@ -229,13 +229,10 @@ def _person_and_garment(person: Path | None, garment: Path | None) -> "tuple[Try
     }
     names = {"person": str(person or "person"), "cloth": str(garment or "garment")}
     options = TryonRequest.parse(("person", "cloth"), {"engine": "geometric"}).options()
-    models = Models(settings().models_dir)
     bundles: dict[str, Bundle] = {}
-    try:
+    with Models(settings().models_dir) as models:
         for row in table.STAGES[:-1]:
             bundles[row.name] = local.run_stage(row, sources, bundles, options, models, names=names)
-    finally:
-        models.close()
     pose, cloth, parse = bundles["pose"], bundles["cloth"], bundles["parse"]["parse.png"]
     photo = decode_input(sources["person"], name=names["person"])
     item = TryOnInput.of_person(

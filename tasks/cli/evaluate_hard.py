@@ -25,11 +25,10 @@ def hard(
     from worker.lab.evaluation.pages import Pages
     from worker.stages.models import Models
 
-    models = Models(settings().models_dir)
     selected = [hard_case for hard_case in hard_cases.CASES if case in hard_case.title]
     pages = Pages(sheet, "hard", group_size=3, columns=3) if sheet else None
     rows = {}
-    with Progress(console=err) as progress:
+    with Models(settings().models_dir) as models, Progress(console=err) as progress:
         for hard_case in progress.track(selected, description="hard cases"):
             outcome = hard_cases.run_case(hard_case, samples, ccp, models)
             rows[hard_case.title] = hard_cases.row(outcome)

@@ -43,8 +43,7 @@ def run(
     )
     for stage in table.STAGES:
         table.check(stage)
-    models = Models(settings().models_dir)
-    try:
+    with Models(settings().models_dir) as models:
         bundles = local.run(
             person.read_bytes(),
             cloth.read_bytes(),
@@ -53,8 +52,6 @@ def run(
             names={"person": str(person), "cloth": str(cloth)},
             report=lambda stage, ms: typer.echo(f"{stage:9} {ms:6.0f} ms"),
         )
-    finally:
-        models.close()
     output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
     for warning in bundles["generate"]["details.json"]["warnings"]:
         typer.echo(f"generate: {warning}", err=True)

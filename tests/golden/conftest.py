@@ -12,7 +12,5 @@ from worker.stages.models import Models
 @pytest.fixture(scope="module")
 def models(models_dir: Path) -> Iterator[Models]:
     """The models of all stages, under the settings of the golden tests."""
-    with golden_settings():
-        loaded = Models(models_dir)
+    with golden_settings(), Models(models_dir) as loaded:
         yield loaded
-        loaded.close()

@@ -29,16 +29,12 @@ def main() -> int:
         help="rewrite the fixed inputs of the stages, too; implies --replace. Needed when a stage reads "
         "something that the stored bundles lack.",
     )
-    given = parser.parse_args()
-    with golden_settings():
-        models = Models(MODELS_DIR)
-        try:
-            if given.inputs:
-                stages.write_inputs(models)
-            accepted = update_stages(models, replace=given.replace or given.inputs)
-            update_pictures(models)
-        finally:
-            models.close()
+    arguments = parser.parse_args()
+    with golden_settings(), Models(MODELS_DIR) as models:
+        if arguments.inputs:
+            stages.write_inputs(models)
+        accepted = update_stages(models, replace=arguments.replace or arguments.inputs)
+        update_pictures(models)
     return 0 if accepted else 1
 
 

@@ -60,10 +60,9 @@ def test_workers_and_one_process_make_the_same_picture(models_dir):
     record = ended(handle.id, timeout=120)
     assert record["status"] == "succeeded", record
     assert all(not stage["cache_hit"] for stage in record["stages"])
-    models = Models(models_dir)
     options = TryonRequest(person_key="a", cloth_key="b", seed=5).options()
-    bundles = local.run(person, cloth, options, models, names={"person": "a", "cloth": "b"})
-    models.close()
+    with Models(models_dir) as models:
+        bundles = local.run(person, cloth, options, models, names={"person": "a", "cloth": "b"})
     assert (picture(handle.id) == bundles["generate"]["result.png"]).all()
 
     again = tryon.delay("astronaut.png", "tee.png", seed=5, output_format="jpeg")

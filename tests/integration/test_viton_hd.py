@@ -53,10 +53,9 @@ def in_process(servers, folder, models_dir, garment):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRYON_VITON_HD_WEIGHTS", str(folder))
         settings.cache_clear()
-        models = Models(models_dir)
         names = {"person": "p", "cloth": "c"}
-        yield local.run(people.astronaut(), garment, OPTIONS, models, names=names), models
-        models.close()
+        with Models(models_dir) as models:
+            yield local.run(people.astronaut(), garment, OPTIONS, models, names=names), models
     settings.cache_clear()
 
 

@@ -1,5 +1,6 @@
 """The measures of whole try-ons on small pictures, and their minimum scores on real samples."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -243,9 +244,14 @@ def test_a_cell_shows_the_whole_picture_on_white() -> None:
     assert np.ptp(rows) + 1 == pytest.approx(CELL[0] / 8, abs=1)
 
 
+@pytest.fixture(scope="module")
+def models() -> Iterator[Models]:
+    with Models(settings().models_dir) as loaded:
+        yield loaded
+
+
 @needs_samples
-def test_try_ons_reach_their_minimum_scores() -> None:
-    models = Models(settings().models_dir)
+def test_try_ons_reach_their_minimum_scores(models: Models) -> None:
     garments = [
         tryon.load_garment(path.stem, path.read_bytes(), models) for path in tryon.garment_files(VITON)
     ]
@@ -260,8 +266,7 @@ def test_try_ons_reach_their_minimum_scores() -> None:
 
 
 @needs_samples
-def test_the_engines_self_swap_is_more_similar_to_the_photograph_than_the_baselines() -> None:
-    models = Models(settings().models_dir)
+def test_the_engines_self_swap_is_more_similar_to_the_photograph_than_the_baselines(models: Models) -> None:
     person = tryon.load_person(VITON / "image" / "07573_00.jpg", models)
     swapped, panels = self_swap.swap(person, models, 2)
     assert swapped.refused is None

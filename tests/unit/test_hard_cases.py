@@ -116,7 +116,8 @@ def test_the_error_names_a_missing_photograph(tmp_path: Path) -> None:
     "title", ["arms crossed", "side turn", "tiny person", "grey-scale photograph", "rotated by EXIF"]
 )
 def test_a_hard_case_has_an_accepted_outcome(title: str) -> None:
-    outcome = hard_cases.run_case(CASES[title], VITON, CCP, Models(settings().models_dir))
+    with Models(settings().models_dir) as models:
+        outcome = hard_cases.run_case(CASES[title], VITON, CCP, models)
     assert outcome.name in CASES[title].accepted
     row, panels = hard_cases.row(outcome), hard_cases.panels(outcome)
     assert row["as it should"] == "yes"

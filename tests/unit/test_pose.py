@@ -1,6 +1,8 @@
 """The pose of people in real photographs, and the photographs that must be rejected."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -329,3 +331,19 @@ def test_reports_the_shoulders_outside_the_photograph(estimator: PoseEstimator) 
 def test_reports_a_missing_model(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError, match="tryon weights fetch"):
         PoseEstimator(tmp_path)
+
+
+def test_the_collector_does_not_wait_for_an_estimator_that_nobody_closed(models_dir: Path) -> None:
+    program = (
+        "import gc, sys; from pathlib import Path; from worker.pose.estimator import PoseEstimator\n"
+        "gc.disable(); cycle = [PoseEstimator(Path(sys.argv[1]))]; cycle.append(cycle); del cycle\n"
+        "gc.collect(); print('collected')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(models_dir)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["collected"]

@@ -2,7 +2,6 @@
 
 import atexit
 import math
-import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,32 +97,31 @@ class _Detection:
 class PoseEstimator:
     """MediaPipe's pose and hand landmarkers and its segmenter, loaded; safe to share between threads.
 
-    Create it in the process that uses it: a landmarker from before a fork hangs in the child process.
+    Create it in the process that uses it: a landmarker from before a fork hangs in the child process. Close
+    it after use: it is never garbage-collected, because MediaPipe's destructors block the collector.
     Raises WeightsMissingError when a model file is missing.
     """
 
     def __init__(self, models_dir: Path) -> None:
+        pose_model, hand_model = pose_bundle(models_dir), hand_bundle(models_dir)
+        segmentation_model = weights.path("selfie_segmentation", models_dir).read_bytes()
         with quiet():
             self._pose = vision.PoseLandmarker.create_from_options(
                 vision.PoseLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_buffer=pose_bundle(models_dir)),
+                    base_options=BaseOptions(model_asset_buffer=pose_model),
                     num_poses=MAX_PEOPLE,
                     output_segmentation_masks=True,
                 )
             )
             self._hands = vision.HandLandmarker.create_from_options(
                 vision.HandLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_buffer=hand_bundle(models_dir)),
+                    base_options=BaseOptions(model_asset_buffer=hand_model),
                     num_hands=2,
                     min_hand_detection_confidence=MIN_HAND_CONFIDENCE,
                 )
             )
             self._segmenter = vision.ImageSegmenter.create_from_options(
-                vision.ImageSegmenterOptions(
-                    base_options=BaseOptions(
-                        model_asset_buffer=weights.path("selfie_segmentation", models_dir).read_bytes()
-                    )
-                )
+                vision.ImageSegmenterOptions(base_options=BaseOptions(model_asset_buffer=segmentation_model))
             )
         self._has_detected = False
         _open_estimators.add(self)
@@ -254,7 +252,9 @@ class PoseEstimator:
         return []
 
 
-_open_estimators: "weakref.WeakSet[PoseEstimator]" = weakref.WeakSet()
+_open_estimators: set[PoseEstimator] = set()
+"""Strong references. The destructor of a MediaPipe task waits for MediaPipe's thread, and that thread ends as
+soon as the task becomes garbage: the collector would wait for ever."""
 
 
 @atexit.register

@@ -1,7 +1,7 @@
 """The models of one worker process, each loaded once."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from config.settings import settings
 from worker.contract import Host, Method
@@ -14,7 +14,8 @@ CUDA_BATCH = 4
 class Models:
     """Loads a method's model when it is first needed, and keeps it.
 
-    A worker loads the models of its stages before it reports ready.
+    A worker loads the models of its stages before it reports ready. Use it as a context manager, or close it:
+    MediaPipe's models are not released otherwise.
     """
 
     def __init__(self, models_dir: Path, device: str = "cpu") -> None:
@@ -36,6 +37,12 @@ class Models:
     def of_stage(self, name: str) -> Any:
         """Return the model of the stage's usual method. Raises WeightsMissingError."""
         return self.of(table.method(table.stage(name)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Release what holds native resources."""
