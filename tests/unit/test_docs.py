@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
+from tasks.cli import _application
 from worker.lab.reference import reference
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,27 @@ def test_every_file_that_a_page_names_exists(page):
     named = re.findall(r"`((?:config|db|docs|tasks|tests|worker)/[\w./-]+)`", page.read_text())
     for name in named:
         assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_every_command_that_a_page_names_exists(page):
+    text = page.read_text()
+    named = re.findall(r"`tryon ([^`\n]+)`", text) + re.findall(r"^tryon ([^\n#]+)", text, re.MULTILINE)
+    for line in named:
+        command = typer.main.get_command(_application())
+        for word in line.split():
+            if word.startswith("-") or not hasattr(command, "commands"):
+                break
+            for name in word.split("|"):
+                assert name in command.commands, f"tryon {line}"
+            command = command.commands[word.split("|")[0]]
+        options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+        assert options.issuperset(re.findall(r"--[a-z][a-z-]*", line)), f"tryon {line}"
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make ([a-z-]+)", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
 def test_the_readme_is_short():
