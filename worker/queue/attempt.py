@@ -63,8 +63,8 @@ class Attempt:
                 source: store.get_input(names[source], max_bytes=settings().max_image_bytes)
                 for source in row.sources
             }
-            self.method = table.method(row, claim.options)
             options = table.selected(row, claim.options)
+            self.method = table.method(row, options)  # the selected one: `auto` is resolved once
             self._artifact_key = table.artifact_key(row, sources, claim.artifacts, options)
             if not jobs.lead(claim, self._artifact_key):
                 log.info("%s waits for %s, which another job computes", self, self._artifact_key)

@@ -31,12 +31,13 @@ def run_stage(
 
     Raises the TryonError of the stage, which then names it.
     """
-    chosen = table.method(row, options)
+    selected = table.selected(row, options)
+    chosen = table.method(row, selected)
     inputs = StageInput(
         sources={source: sources[source] for source in row.sources},
         names=names,
         artifacts={need: bundles[need] for need in row.needs},
-        options=table.selected(row, options),
+        options=selected,
     )
     try:
         return chosen.run(models.of(chosen), inputs)
