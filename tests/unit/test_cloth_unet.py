@@ -250,6 +250,7 @@ class TestStage:
 
     def test_a_worker_checks_the_weights_before_it_starts(self, unet_settings: None) -> None:
         row = table.stage("cloth")
+        assert table.method(row).name == "unet"
         with pytest.raises(WeightsMissingError, match="tryon weights fetch cloth-unet"):
             table.check(row)
 
