@@ -5,9 +5,9 @@ import pytest
 from config import queues
 from config.settings import settings
 from db import jobs
-from tests.support.inputs import stage_specs
 from worker.app import app
 from worker.queue import sweep, wake
+from worker.queue.intake import stage_specs
 
 pytestmark = pytest.mark.usefixtures("database")
 
