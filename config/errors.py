@@ -75,6 +75,10 @@ class GarmentMaskError(TryonError):
     """The garment could not be separated from its background."""
 
 
+class GarmentUnsuitableError(TryonError):
+    """The garment photograph shows what cannot be tried on: trousers, a person, a folded garment."""
+
+
 class ParsingError(TryonError):
     """The person could not be segmented into body parts and clothes."""
 

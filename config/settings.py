@@ -72,9 +72,9 @@ class Settings(BaseSettings):
     )
     cloth_mask: str = Field(
         "auto",
-        pattern=r"^(auto|classical|unet)$",
-        description="Garment segmentation: `classical` (colour), `unet` (a network; `tryon weights fetch "
-        "cloth-unet`), `auto` (`classical`).",
+        pattern=r"^(auto|network|unet)$",
+        description="Garment segmentation: `network` (the project's own), `unet` (cloths_segmentation; "
+        "`tryon weights fetch cloth-unet`), `auto` (`network`).",
     )
 
     max_image_bytes: int = Field(30_000_000, ge=1, description="Largest accepted image file, bytes.")

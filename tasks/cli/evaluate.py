@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from config.settings import settings
 from tasks.cli.evaluate_hard import hard
+from tasks.cli.evaluate_panel import panel
 from tasks.cli.garment import SHIPPED
 from tasks.cli.output import Json, err, report_file, save_picture, show_table
 from tasks.cli.samples import DEFAULT_CCP, DEFAULT_GARMENTS, DEFAULT_SAMPLES, Samples, SheetFolder
@@ -84,7 +85,8 @@ def garments(
     from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import garments as evaluation
 
-    results = evaluation.read_all(labels, photos, GarmentReader.load(weights).read_upper_body, split=split)
+    read_as_stage = evaluation.stage_reading(GarmentReader.load(weights))
+    results = evaluation.read_all(labels, photos, read_as_stage, split=split)
     figures = evaluation.summary(results)
     if as_json:
         print(json.dumps(figures))
@@ -156,6 +158,7 @@ def tryon(
 
 
 app.command()(hard)
+app.command()(panel)
 
 
 def _run_try_ons(

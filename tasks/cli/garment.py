@@ -120,16 +120,15 @@ def evaluate_masks(
     from worker.lab.evaluation import garments as measuring
 
     reader = GarmentReader.load(weights)
-    print(json.dumps(measuring.mask_figures(samples, reader.read)))
+    print(json.dumps(measuring.mask_figures(samples, reader)))
     if sheet:
-        save_picture(measuring.mask_sheet(samples, reader.read), sheet)
+        save_picture(measuring.mask_sheet(samples, reader), sheet)
 
 
 @app.command(name="evaluate-kinds")
 def evaluate_kinds(garments: Garments = DEFAULT_GARMENTS, weights: Weights = SHIPPED) -> None:
     """Print how often each held-out class is refused as no upper-body garment, as JSON."""
-    from worker.cloth.garment_reader import GarmentReader, is_upper_body
+    from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import garments as measuring
 
-    reader = GarmentReader.load(weights)
-    print(json.dumps(measuring.kind_figures(garments, lambda photo: not is_upper_body(reader.read(photo)))))
+    print(json.dumps(measuring.kind_figures(garments, GarmentReader.load(weights))))

@@ -26,7 +26,7 @@ def golden_settings() -> Iterator[None]:
         patch.setenv("TRYON_DEVICE", "cpu")
         # Named, not `auto`: a missing package must give an error, not another picture.
         patch.setenv("TRYON_PARSER", "trained")
-        patch.setenv("TRYON_CLOTH_MASK", "classical")
+        patch.setenv("TRYON_CLOTH_MASK", "network")
         settings.cache_clear()
         yield
     settings.cache_clear()

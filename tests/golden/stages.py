@@ -30,7 +30,7 @@ picture in OUTPUTS."""
 
 METHODS = (
     ("pose", "mediapipe"),
-    ("cloth", "classical"),
+    ("cloth", "network"),
     ("parse", "trained"),
     ("parse", "landmark"),
     ("generate", "geometric"),
@@ -236,7 +236,7 @@ def write_inputs(models: Models) -> None:
     """Store what pose, cloth and parse make now as the fixed inputs of the stages that read them."""
     (INPUTS / "cloth").mkdir(parents=True, exist_ok=True)
     (INPUTS / "cloth" / "cloth.jpg").write_bytes(encode_jpeg(garments.draw(GARMENT)))
-    for stage, method in (("pose", "mediapipe"), ("cloth", "classical"), ("parse", "trained")):
+    for stage, method in (("pose", "mediapipe"), ("cloth", "network"), ("parse", "trained")):
         bundle = outputs(stage, method, models)
         (INPUTS / stage).mkdir(parents=True, exist_ok=True)
         for member, value in bundle.items():

@@ -53,10 +53,10 @@ def test_a_difference_of_rounding_is_no_change(stage: str, method: str) -> None:
 def test_a_moved_point_and_a_new_warning_are_changes() -> None:
     stored = {"landmarks.json": {"points": {"hem": [300.0, 700.0]}}, "details.json": {"warnings": []}}
     now = {"landmarks.json": {"points": {"hem": [300.0, 703.0]}}, "details.json": {"warnings": ["a fold"]}}
-    found = [str(change) for change in stages.changes("cloth", "classical", stored, now)]
+    found = [str(change) for change in stages.changes("cloth", "network", stored, now)]
     assert found == [
-        "cloth by classical, details.json: warnings is ['a fold'], was []",
-        "cloth by classical, landmarks.json: points.hem[1] is 703, was 700",
+        "cloth by network, details.json: warnings is ['a fold'], was []",
+        "cloth by network, landmarks.json: points.hem[1] is 703, was 700",
     ]
 
 
@@ -65,7 +65,7 @@ def test_a_changed_output_is_not_accepted_for_a_stored_version(
 ) -> None:
     bundle = stages.read_input("cloth")
     darker = {name: value // 2 if name == "cloth.png" else value for name, value in bundle.items()}
-    monkeypatch.setattr(stages, "METHODS", (("cloth", "classical"),))
+    monkeypatch.setattr(stages, "METHODS", (("cloth", "network"),))
     monkeypatch.setattr(stages, "outputs", lambda *_: darker)
     written: list[object] = []
     monkeypatch.setattr(stages, "write_digests", written.append)

@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from config.errors import GarmentMaskError
+from tests.support.garment import garment_reader
 from tests.support.samples import VITON, needs_samples
 from worker.cloth.garment import BACKGROUND, prepare
 from worker.cloth.mask import segment
@@ -143,7 +144,7 @@ def test_a_garment_at_the_edge_of_the_picture_is_rejected() -> None:
 def test_a_garment_is_placed_on_the_canvas_without_stretching() -> None:
     picture, truth = _on("long_sleeve", (150, 180, 210))
     wide = cv2.copyMakeBorder(picture, 0, 0, 300, 100, cv2.BORDER_CONSTANT, value=(150, 180, 210))
-    garment = prepare(wide)
+    garment = prepare(wide, garment_reader())
     assert garment.image.shape == (1024, 768, 3)
     assert garment.mask.shape == (1024, 768)
     ys, xs = np.nonzero(garment.mask >= 128)
@@ -157,7 +158,7 @@ def test_a_garment_is_placed_on_the_canvas_without_stretching() -> None:
 
 def test_the_edge_has_no_halo_of_the_photographs_background() -> None:
     picture, _ = _on("word_tee", (40, 220, 60))  # a green that the garment does not have
-    garment = prepare(picture)
+    garment = prepare(picture, garment_reader())
     edge = garment.image[(garment.mask > 20) & (garment.mask < 235)].astype(float)
     # The green itself exceeds the mean by 113.
     assert np.percentile(edge[:, 1] - edge.mean(1), 99) < 40
@@ -165,7 +166,7 @@ def test_the_edge_has_no_halo_of_the_photographs_background() -> None:
 
 
 def test_a_garment_with_the_canvas_layout_keeps_its_position() -> None:
-    garment = prepare(garments.draw("word_tee"))
+    garment = prepare(garments.draw("word_tee"), garment_reader())
     assert (garment.frame.scale, garment.frame.left, garment.frame.top) == (1.0, 0.0, 0.0)
 
 
@@ -179,7 +180,7 @@ def test_the_frame_inverts_the_layout(longer: int) -> None:
         cv2.resize(one, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         for one in (wide, extended_truth)
     )
-    garment = prepare(wide)
+    garment = prepare(wide, garment_reader())
     back = garment.frame.to_photo(garment.mask)
     assert back.shape == extended_truth.shape
     assert _overlap(back, extended_truth) > 0.96
@@ -191,12 +192,12 @@ def test_the_frame_inverts_the_layout(longer: int) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_a_shifted_real_garment_gets_its_published_position(name: str) -> None:
     published = _real(name)
-    in_place = prepare(published)
+    in_place = prepare(published, garment_reader())
     assert (in_place.frame.scale, in_place.frame.left, in_place.frame.top) == (1.0, 0.0, 0.0)
     # At two thirds of the size, off the middle of a wider photograph: the result has the same margins.
     small = cv2.resize(published, None, fx=2 / 3, fy=2 / 3, interpolation=cv2.INTER_AREA)
     moved = cv2.copyMakeBorder(small, 0, 90, 200, 20, cv2.BORDER_CONSTANT, value=(246, 246, 246))
-    assert _overlap(prepare(np.asarray(moved, np.uint8)).mask, in_place.mask) > 0.96
+    assert _overlap(prepare(np.asarray(moved, np.uint8), garment_reader()).mask, in_place.mask) > 0.96
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,6 +13,7 @@ import torch
 
 from config.errors import GarmentMaskError, WeightsMissingError
 from config.settings import ConfigurationError, settings
+from tests.support.garment import garment_reader
 from tests.vectors import seeded
 from worker import weights
 from worker.artifacts.bundle import encode_png
@@ -24,6 +24,7 @@ from worker.contract import Host, StageInput
 from worker.images.arrays import Canvas, Flags, Image
 from worker.lab.demo import garments
 from worker.stages import table
+from worker.stages.cloth import GarmentModel
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "cloth_unet.npz"
 
@@ -190,7 +191,7 @@ def test_rejects_a_mask_that_is_no_garment(
     photo, _ = synthetic("plain")
     monkeypatch.setattr(segmenter, "segment", lambda image: np.full(image.shape[:2], everything))
     with pytest.raises(GarmentMaskError):
-        prepare(photo, segmenter.cut_out)
+        prepare(photo, garment_reader(), segmenter.cut_out)
 
 
 HOST = Host(Path("models"), "cpu", 1)
@@ -215,15 +216,10 @@ class TestStage:
         def cut(photo: Image) -> Cutout:
             return cut_along(photo, truth)
 
-        bundle = self.bundle(SimpleNamespace(cut_out=cut))
-        assert bundle["details.json"] == {"mask": "unet"}
+        bundle = self.bundle(GarmentModel(garment_reader(), cut))
+        assert bundle["details.json"]["mask"] == "unet"
+        assert bundle["details.json"]["garment"]["kind"] == "top"
         assert bundle["mask.png"].shape == (1024, 768)
-
-    def test_the_default_is_the_colour_mask(self) -> None:
-        assert settings().cloth_mask == "auto"
-        with pytest.raises(GarmentMaskError, match="cannot be separated from its background") as caught:
-            self.bundle(None)
-        assert caught.value.input == "tee.png"
 
     def test_the_artifact_key_depends_on_the_method_and_the_weights(
         self, unet_settings: None, monkeypatch: pytest.MonkeyPatch
@@ -242,10 +238,10 @@ class TestStage:
             settings().models_dir.mkdir(exist_ok=True)
             (settings().models_dir / "cloth_unet.pth.sha256").write_text(f"{digest}  cloth_unet.pth\n")
             keys.append(key())
-        for setting in ("auto", "classical"):
+        for setting in ("auto", "network"):
             monkeypatch.setenv("TRYON_CLOTH_MASK", setting)
             keys.append(key())
-        assert keys[2] == keys[3], "auto selects classical"
+        assert keys[2] == keys[3], "auto selects the garment network"
         assert len(set(keys)) == 3
 
     def test_a_worker_checks_the_weights_before_it_starts(self, unet_settings: None) -> None:
@@ -261,6 +257,6 @@ class TestStage:
         with pytest.raises(ConfigurationError, match=r"TRYON_CLOTH_MASK=unet.* needs .* the extra `worker`"):
             table.check(table.stage("cloth"))
 
-    def test_the_colour_mask_needs_no_weights(self) -> None:
-        assert table.method(table.stage("cloth")).name == "classical"
-        table.check(table.stage("cloth"))
+    def test_the_garment_network_is_the_default(self) -> None:
+        assert settings().cloth_mask == "auto"
+        assert table.method(table.stage("cloth")).name == "network"

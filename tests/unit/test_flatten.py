@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.garment import garment_reader
 from worker.cloth.garment import prepare
 from worker.images.arrays import Mask, Points
 from worker.images.frame import HEIGHT, WIDTH
@@ -110,7 +111,7 @@ def test_the_picture_has_the_layout_of_a_product_picture(flat_garment: FlatGarme
     assert width <= 1.05 * BOX[0]
     assert height <= 1.05 * BOX[1]
     assert max(width / BOX[0], height / BOX[1]) > 0.8
-    assert prepare(flat_garment.image).landmarks.sleeve == "long"
+    assert prepare(flat_garment.image, garment_reader()).landmarks.sleeve == "long"
 
 
 def test_nearly_all_pixels_of_the_garment_are_used_and_no_others(flat_garment: FlatGarment) -> None:
@@ -140,7 +141,7 @@ def test_a_sleeveless_garment_stays_sleeveless() -> None:
     wearer.parse[bare], wearer.canvas[bare] = Part.LEFT_ARM, (220, 180, 160)
     flat = wearer.flat()
     assert not len(where(flat, BLUE))
-    assert prepare(flat.image).landmarks.sleeve in ("sleeveless", "straps")
+    assert prepare(flat.image, garment_reader()).landmarks.sleeve in ("sleeveless", "straps")
 
 
 def _hide(wearer: Wearer) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from config.errors import PoseError, SynthesisError
+from tests.support.garment import garment_reader
 from worker.cloth.garment import Garment, prepare
 from worker.geometric.dress import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
@@ -136,7 +137,7 @@ def person() -> Person:
 
 @pytest.fixture(scope="module")
 def garment() -> Garment:
-    return prepare(np.array(Image.open(SAMPLES / "cloth" / "01430_00.jpg").convert("RGB")))
+    return prepare(np.array(Image.open(SAMPLES / "cloth" / "01430_00.jpg").convert("RGB")), garment_reader())
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_a_person_without_a_shoulder_is_refused(person: Person, garment: Garment
 
 @pytest.fixture(scope="module")
 def long_sleeved() -> Garment:
-    return prepare(np.array(Image.open(SAMPLES / "cloth" / "02783_00.jpg").convert("RGB")))
+    return prepare(np.array(Image.open(SAMPLES / "cloth" / "02783_00.jpg").convert("RGB")), garment_reader())
 
 
 def _with_left_arm(pose: Pose, elbow: tuple[float, float] | None, wrist: tuple[float, float] | None) -> Pose:

@@ -1,16 +1,23 @@
 """Cuts a garment out of its product photograph and places it on the canvas."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from worker.cloth.landmarks import GarmentLandmarks, find_landmarks
+from worker.cloth.garment_reader import GarmentReader, GarmentReading
+from worker.cloth.landmarks import NAMES, GarmentLandmarks, Sleeve
 from worker.cloth.mask import MAX_PIXELS, Cutout, cut_out
-from worker.images.arrays import Canvas, Image, Mask
-from worker.images.frame import HEIGHT, WIDTH, Frame
+from worker.cloth.separate import Cutter, along_network, read_and_separate
+from worker.cloth.suitability import require_suitable
+from worker.cloth.trim import without_frame
+from worker.cloth.upright import upright
+from worker.images.arrays import Canvas, Flags, Image, Mask, Points
+from worker.images.frame import HEIGHT, WIDTH, Frame, opencv_matrix
 
 
 @dataclass(frozen=True)
@@ -20,14 +27,16 @@ class Garment:
     Attributes:
         image: RGB uint8 (1024, 768, 3), the garment on light grey (246), VITON-HD's background.
         mask: uint8 (1024, 768), its alpha; 128 and more is garment.
-        frame: the position of the product photograph on the canvas.
+        frame: the position of the upright product photograph on the canvas.
         landmarks: the positions of its collar, shoulders, sleeves and hem.
+        attributes: each of `garment_network.ATTRIBUTES` -> {"value", "probability"}.
     """
 
     image: Canvas
     mask: Mask
     frame: Frame
     landmarks: GarmentLandmarks
+    attributes: dict[str, Any]
 
     @classmethod
     def from_bundle(cls, bundle: Mapping[str, Any]) -> "Garment":
@@ -37,6 +46,7 @@ class Garment:
             bundle["mask.png"],
             Frame(**bundle["frame.json"]),
             GarmentLandmarks.from_record(bundle["landmarks.json"]),
+            bundle["attributes.json"],
         )
 
     def bundle(self) -> dict[str, Any]:
@@ -46,11 +56,9 @@ class Garment:
             "mask.png": self.mask,
             "frame.json": self.frame.record(),
             "landmarks.json": self.landmarks.record(),
+            "attributes.json": self.attributes,
         }
 
-
-Cutter = Callable[[Image], Cutout]
-"""Separates the garment from its background in a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError."""
 
 BACKGROUND = 246
 """The light grey background of VITON-HD's garments."""
@@ -65,28 +73,123 @@ MIN_COVERAGE = 1e-3
 """Lowest weight by which a colour is divided: below it there is no garment."""
 
 
-def prepare(image: Image, cut: Cutter = cut_out) -> Garment:
+@dataclass(frozen=True)
+class LandmarkSettings:
+    """How landmarks are moved to the outline.
+
+    Attributes:
+        reach: largest distance of a landmark from the outline over which it is moved there, share of the
+            garment's diagonal: about the error of a landmark of the network.
+    """
+
+    reach: float = 0.015
+
+
+LANDMARKS = LandmarkSettings()
+
+_INSIDE = ("neck_front",)
+"""Landmarks inside the outline: above the front of the collar the inside of the back is visible."""
+
+_SLEEVES: Mapping[str, Sleeve] = {
+    **{"none": "sleeveless", "strap": "straps", "cap": "sleeveless"},
+    **{"short": "short", "elbow": "short", "long": "long"},
+}
+"""Sleeve that the network reads -> the kind that an engine places. A cap sleeve is a wide shoulder."""
+
+
+def prepare(image: Image, reader: GarmentReader, by_colour: Cutter = cut_out) -> Garment:
     """Return the garment of a product photograph, RGB uint8 (h, w, 3), on the canvas.
 
-    The garment is scaled by one factor, never stretched, and centred with the margins of VITON-HD's
-    pictures. A photograph that already has this layout keeps the positions of its pixels.
+    The garment is rotated upright if it leans much, scaled by one factor, never stretched, and centred with
+    the margins of VITON-HD's pictures. An upright photograph that already has this layout keeps the
+    positions of its pixels.
 
     Args:
         image: the photograph.
-        cut: separates the garment from its background, in a picture of at most about MAX_PIXELS.
+        reader: reads its mask, landmarks and attributes.
+        by_colour: separates the garment from a plain ground, in a picture of at most about MAX_PIXELS.
 
-    Raises GarmentMaskError when the garment cannot be separated, or has no shape of an upper-body garment.
+    Raises:
+        GarmentUnsuitableError: the photograph does not show one whole garment for the upper body.
+        GarmentMaskError: the garment cannot be separated from its background.
     """
-    height, width = image.shape[:2]
-    shrink = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
-    if shrink < 1:
-        small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        image = np.asarray(small, np.uint8)
-    cutout = cut(image)
+    photo, _ = _bounded(image)
+    garment = read_and_separate(photo, reader, by_colour)
+    require_suitable(photo, garment.reading)
+    cutout = garment.cutout or along_network(photo, garment.reading)
+    cutout, reading = upright(cutout, garment.reading)
     layout = _layout(cutout.alpha)
     mask = layout.to_canvas(cutout.alpha)
-    frame = Frame(layout.scale * image.shape[1] / width, layout.left, layout.top, width, height)
-    return Garment(_composite(cutout, layout, mask), mask, frame, find_landmarks(mask))
+    return Garment(
+        _composite(cutout, layout, mask),
+        mask,
+        layout,
+        _landmarks(reading, layout, mask),
+        _attributes(reading),
+    )
+
+
+def suitable_reading(
+    image: Image, reader: GarmentReader, by_colour: Cutter = cut_out
+) -> tuple[GarmentReading, Flags]:
+    """Return the reading and the mask, bool (h, w), of a photograph at its own size, RGB uint8 (h, w, 3).
+
+    It is what `prepare` works with, before the garment is placed on the canvas. Raises as `prepare`.
+    """
+    photo, to_image = _bounded(image)
+    garment = read_and_separate(photo, reader, by_colour)
+    require_suitable(photo, garment.reading)
+    cutout = garment.cutout or along_network(photo, garment.reading)
+    alpha = cv2.warpAffine(cutout.alpha, opencv_matrix(to_image)[:2], image.shape[1::-1])
+    return garment.reading.moved(to_image), np.asarray(alpha >= 128)
+
+
+def _bounded(image: Image) -> tuple[Image, NDArray[np.float64]]:
+    """Return a photograph without its frame and of at most MAX_PIXELS, and the map from it to the image."""
+    photo, (left, top) = without_frame(image)
+    height, width = photo.shape[:2]
+    shrink = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
+    if shrink < 1:
+        small = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        photo = np.asarray(small, np.uint8)
+    to_image = [[width / photo.shape[1], 0, left], [0, height / photo.shape[0], top]]
+    return photo, np.array(to_image, np.float64)
+
+
+def _landmarks(reading: GarmentReading, layout: Frame, mask: Mask) -> GarmentLandmarks:
+    """Return the landmarks on the canvas, moved to the outline where they are close to it."""
+    points = layout.points_to_canvas(reading.points)
+    confidence = {name: round(float(c), 3) for name, c in zip(NAMES, reading.confidence, strict=True)}
+    sleeve = _SLEEVES[reading.best("sleeve")]
+    index = {name: i for i, name in enumerate(NAMES)}
+    if sleeve in ("sleeveless", "straps"):
+        for side in ("r", "l"):
+            for cuff, end in (("cuff_outer", "shoulder"), ("cuff_inner", "armpit")):
+                points[index[f"{side}_{cuff}"]] = points[index[f"{side}_{end}"]]
+                confidence[f"{side}_{cuff}"] = confidence[f"{side}_{end}"]
+    outlined = on_outline(points, mask >= 128)
+    return GarmentLandmarks(
+        {name: outlined[i] if name not in _INSIDE else points[i] for name, i in index.items()},
+        confidence,
+        sleeve,
+    )
+
+
+def on_outline(points: Points, solid: Flags, settings: LandmarkSettings = LANDMARKS) -> Points:
+    """Return points, float32 (n, 2), moved to the outline of an area, bool (h, w), if close to it."""
+    contours, _ = cv2.findContours(solid.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = np.concatenate([contour[:, 0] for contour in contours]).astype(np.float32) + 0.5
+    distance, nearest = cKDTree(outline).query(points)
+    close = distance <= settings.reach * float(np.linalg.norm(np.ptp(outline, axis=0)))
+    return np.where(close[:, None], outline[nearest], points).astype(np.float32)
+
+
+def _attributes(reading: GarmentReading) -> dict[str, Any]:
+    """Return each attribute's most probable value with its probability, as JSON values."""
+    return {
+        name: {"value": reading.best(name), "probability": round(float(values.max()), 3)}
+        for name, values in reading.attributes.items()
+    }
 
 
 def _composite(cutout: Cutout, layout: Frame, mask: Mask) -> Canvas:

@@ -1,7 +1,7 @@
 """Reads a garment photograph with the garment network: first the whole photograph, then an upright crop."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from config.errors import GarmentMaskError
 from worker.cloth.garment_network import (
     ATTRIBUTES,
     HEATMAP_STRIDE,
@@ -72,12 +71,6 @@ MIN_LENGTH_LIKELIHOOD = 1e-3
 _TINY = 1e-12
 """Keeps a division by a sum of probabilities finite."""
 
-UPPER_BODY = ("top", "outerwear", "dress")
-"""Kinds that are worn on the upper body."""
-
-MIN_UPPER_BODY_PROBABILITY = 0.5
-"""A photograph with less shows no upper-body garment: the more probable answer wins."""
-
 MASK_THRESHOLD = 0.5
 """A pixel of the mask with this probability or more is garment."""
 
@@ -111,6 +104,24 @@ class GarmentReading:
         """Return the probability that an attribute has one of these values."""
         indices = [ATTRIBUTES[attribute].index(value) for value in values]
         return float(self.attributes[attribute][indices].sum())
+
+    def sure(self, attribute: str, value: str, probability: float) -> bool:
+        """Return whether an attribute has a value with at least this probability."""
+        return self.probability(attribute, (value,)) >= probability
+
+    def moved(self, matrix: NDArray[np.float64]) -> "GarmentReading":
+        """Return the reading of the photograph after a similarity transform.
+
+        matrix: float64 (2, 3), from points of the photograph to points of the transformed photograph.
+        """
+        whole = np.vstack([self.mask_to_photo, [0, 0, 1]])
+        points = self.points @ matrix[:, :2].T + matrix[:, 2]
+        return replace(
+            self,
+            mask_to_photo=matrix @ whole,
+            points=points.astype(np.float32),
+            rotation=_wrap(self.rotation + _angle_of(matrix)),
+        )
 
     def mask_of_photo(self, height: int, width: int) -> NDArray[np.float32]:
         """Return the mask at the photograph's resolution, float32 (height, width), 0..1."""
@@ -171,17 +182,6 @@ class GarmentReader:
         return GarmentReading(
             last.mask, mask_to_photo, points.astype(np.float32), last.confidence, attributes, rotation
         )
-
-    def read_upper_body(self, photo: NDArray[np.uint8]) -> GarmentReading:
-        """Return the reading. Raises GarmentMaskError when it shows no upper-body garment."""
-        reading = self.read(photo)
-        if not is_upper_body(reading):
-            kind = reading.best("kind")
-            shown = "something other than a garment" if kind == "other" else kind
-            raise GarmentMaskError(
-                f"The photograph shows {shown}. Use a photograph of one whole garment for the upper body."
-            )
-        return reading
 
     def _letterbox(self, height: int, width: int) -> NDArray[np.float64]:
         """Return the map to an input that shows the whole photograph, (2, 3)."""
@@ -256,11 +256,6 @@ def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
     attributes["whole"] = first.attributes["whole"]
     attributes["sleeve"] = sleeve_by_length(attributes["sleeve"], second.points, second.confidence)
     return attributes
-
-
-def is_upper_body(reading: GarmentReading) -> bool:
-    """Return whether the garment is worn on the upper body; dresses are."""
-    return reading.probability("kind", UPPER_BODY) >= MIN_UPPER_BODY_PROBABILITY
 
 
 def decode(output: NetworkOutput, settings: ReaderSettings = SETTINGS) -> _Pass:

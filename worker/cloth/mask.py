@@ -162,11 +162,13 @@ class Cutout:
         image: RGB uint8 (h, w, 3): the garment's own colour, also where a pixel of its edge is mixed
             with background in the photograph; outside the garment the nearest garment colour.
         background: RGB float32 (h, w, 3): the background's colour, also behind the garment.
+        plain_share: share of the picture's border, or of the garment's surroundings, that has that colour.
     """
 
     alpha: Mask
     image: Image
     background: Floats
+    plain_share: float
 
 
 def segment(image: Image) -> Mask:
@@ -210,7 +212,7 @@ def cut_out(image: Image) -> Cutout:
 
     _require_whole_garment(hard)
     rgb_background = _rgb(background)
-    return Cutout(*feathered(image, hard, rgb_background), rgb_background)
+    return Cutout(*feathered(image, hard, rgb_background), rgb_background, plain_share)
 
 
 def cut_along(image: Image, hard: Flags) -> Cutout:
@@ -229,8 +231,8 @@ def cut_along(image: Image, hard: Flags) -> Cutout:
     rgb_background = _rgb(background)
     plain_share = float(np.mean(difference(lab, background)[surroundings] < BORDER_INLIER))
     if plain_share >= MIN_PLAIN_BORDER:
-        return Cutout(*feathered(image, hard, rgb_background), rgb_background)
-    return Cutout(*blurred_outline(image, hard), rgb_background)
+        return Cutout(*feathered(image, hard, rgb_background), rgb_background, plain_share)
+    return Cutout(*blurred_outline(image, hard), rgb_background, plain_share)
 
 
 def _lab(image: Image) -> LabPicture:

@@ -21,6 +21,12 @@ def largest_region(area: Flags, *, diagonal: bool = True) -> Flags:
     return np.asarray(regions == 1 + int(sizes[1:].argmax()))
 
 
+def region_sizes(area: Flags) -> list[int]:
+    """Return the number of pixels of each connected region of an area, bool (h, w), the largest first."""
+    sizes = np.bincount(_labelled(area, True).ravel())[1:]
+    return sorted((int(size) for size in sizes), reverse=True)
+
+
 def without_small_regions(area: Flags, min_pixels: int, *, diagonal: bool = True) -> Flags:
     """Return the regions of at least `min_pixels`, bool (h, w)."""
     large = remove_small_objects(area, max_size=min_pixels - 1, connectivity=2 if diagonal else 1)

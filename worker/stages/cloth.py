@@ -1,63 +1,79 @@
-"""The stage `cloth`: the garment cut out and laid on the canvas, its mask and landmarks."""
+"""The stage `cloth`: the garment cut out and laid on the canvas, its mask, landmarks and attributes."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from config.settings import settings
 from worker import weights
 from worker.contract import Bundle, Host, Method, StageInput
 
 if TYPE_CHECKING:
-    from worker.cloth.garment import Cutter
-    from worker.cloth.unet import ClothSegmenter
+    from worker.cloth.garment_reader import GarmentReader
+    from worker.cloth.separate import Cutter
 
 
-class ColourMask(Method):
-    """The garment told from its background by colour."""
+class GarmentModel(NamedTuple):
+    """What a garment is read with: the garment network, and the function that separates it by colour."""
 
-    name: ClassVar[str] = "classical"
+    reader: "GarmentReader"
+    cut: "Cutter"
 
-    def load(self, host: Host) -> "Cutter":
-        """Return the function that cuts a garment out."""
+
+class GarmentNetworkMask(Method):
+    """The garment by the network that this project trains; on a plain ground its edge is found by colour."""
+
+    name: ClassVar[str] = "network"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+
+    def digests(self) -> dict[str, str]:
+        """Return the sha256 of the garment network's weights. Raises WeightsMissingError."""
+        return {"garment": weights.sha256("garment", settings().models_dir)}
+
+    def load(self, host: Host) -> GarmentModel:
+        """Return the network. Raises WeightsMissingError."""
+        from worker.cloth.garment_reader import GarmentReader
         from worker.cloth.mask import cut_out
 
-        return cut_out
+        return GarmentModel(GarmentReader.load(weights.path("garment", host.models_dir)), cut_out)
 
-    def run(self, model: "Cutter", inputs: StageInput) -> Bundle:
-        """Cut the garment out. Raises GarmentMaskError."""
+    def run(self, model: GarmentModel, inputs: StageInput) -> Bundle:
+        """Cut the garment out. Raises GarmentUnsuitableError, GarmentMaskError."""
         return _garment(inputs, model, self.name)
 
 
-class NetworkMask(Method):
-    """The garment told from its background by the U-Net of `cloths_segmentation`."""
+class UNetMask(Method):
+    """The garment cut out by the U-Net of `cloths_segmentation`, and read by the garment network."""
 
     name: ClassVar[str] = "unet"
     packages: ClassVar[tuple[str, ...]] = ("segmentation_models_pytorch",)
 
     def digests(self) -> dict[str, str]:
-        """Return the sha256 of the U-Net's weights. Raises WeightsMissingError."""
-        return {"cloth-unet": weights.sha256("cloth-unet", settings().models_dir)}
+        """Return the sha256 of both networks' weights. Raises WeightsMissingError."""
+        return {name: weights.sha256(name, settings().models_dir) for name in ("garment", "cloth-unet")}
 
-    def load(self, host: Host) -> "ClothSegmenter":
-        """Return the network. Raises WeightsMissingError."""
+    def load(self, host: Host) -> GarmentModel:
+        """Return both networks. Raises WeightsMissingError."""
+        from worker.cloth.garment_reader import GarmentReader
         from worker.cloth.unet import ClothSegmenter
 
-        return ClothSegmenter(host.models_dir, host.device)
+        segmenter = ClothSegmenter(host.models_dir, host.device)
+        return GarmentModel(GarmentReader.load(weights.path("garment", host.models_dir)), segmenter.cut_out)
 
-    def run(self, model: "ClothSegmenter", inputs: StageInput) -> Bundle:
-        """Cut the garment out. Raises GarmentMaskError."""
-        return _garment(inputs, model.cut_out, self.name)
+    def run(self, model: GarmentModel, inputs: StageInput) -> Bundle:
+        """Cut the garment out. Raises GarmentUnsuitableError, GarmentMaskError."""
+        return _garment(inputs, model, self.name)
 
 
-def _garment(inputs: StageInput, cut: "Cutter", mask_method: str) -> Bundle:
+def _garment(inputs: StageInput, model: GarmentModel, mask_method: str) -> Bundle:
     from worker.cloth.garment import BACKGROUND, prepare
     from worker.images.decode import decode_input
     from worker.images.inputs import errors_name
 
     photo = decode_input(inputs.sources["cloth"], name=inputs.names["cloth"], background=BACKGROUND)
     with errors_name(inputs, "cloth"):
-        garment = prepare(photo, cut)
-    return garment.bundle() | {"details.json": {"mask": mask_method}}
+        garment = prepare(photo, model.reader, model.cut)
+    read = {name: attribute["value"] for name, attribute in garment.attributes.items()}
+    return garment.bundle() | {"details.json": {"mask": mask_method, "garment": read}}
 
 
-METHODS: tuple[Method, ...] = (ColourMask(), NetworkMask())
+METHODS: tuple[Method, ...] = (GarmentNetworkMask(), UNetMask())
 """In the order in which TRYON_CLOTH_MASK=auto prefers them."""

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import GarmentMaskError
-from worker.cloth.garment_edge import refined
-from worker.cloth.garment_reader import MASK_THRESHOLD, UPPER_BODY, GarmentReading
+from config.errors import GarmentMaskError, GarmentUnsuitableError, TryonError
+from worker.cloth.garment import prepare, suitable_reading
+from worker.cloth.garment_reader import MASK_THRESHOLD, GarmentReader, GarmentReading
 from worker.cloth.landmarks import NAMES
+from worker.cloth.suitability import UPPER_BODY
 from worker.images.arrays import Flags, Image
 from worker.images.regions import iou
 from worker.lab.demo.sheet import sheet
@@ -23,7 +24,7 @@ from worker.lab.evaluation.hard_grounds import GROUNDS, composite_on
 from worker.lab.garment_training.photographs import KIND_OF_CLASS, classed, read
 
 Reader = Callable[[Image], GarmentReading]
-"""Reads a photograph, RGB uint8 (h, w, 3). Raises GarmentMaskError when it refuses it."""
+"""Reads a photograph, RGB uint8 (h, w, 3). Raises TryonError when it refuses it."""
 
 CLOSE, NEAR = 0.05, 0.08
 """Largest errors that count as right, in units of the diagonal of the labelled points' bounding box."""
@@ -76,13 +77,19 @@ def read_all(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str 
     ]
 
 
+def stage_reading(reader: GarmentReader) -> Reader:
+    """Return the function that reads a photograph as the stage `cloth` does, in pixels of the photograph."""
+
+    return lambda photo: suitable_reading(photo, reader)[0]
+
+
 def read_photograph(label: dict[str, Any], photo: Image, reader: Reader) -> Read:
     """Return the reading of a labelled photograph, RGB uint8 (h, w, 3), or why it was refused."""
     reading, reason = None, ""
     started_at = time.perf_counter()
     try:
         reading = reader(photo)
-    except GarmentMaskError as error:
+    except TryonError as error:
         reason = error.message
     return Read(label, photo, reading, reason, 1000 * (time.perf_counter() - started_at))
 
@@ -179,7 +186,7 @@ def _draw_outline(picture: Image, mask: Flags, colour: tuple[int, int, int], wid
     cv2.drawContours(picture, contours, -1, colour, width)
 
 
-def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
+def mask_figures(folder: Path, reader: GarmentReader) -> dict[str, float]:
     """Return mean and worst IoU of a VITON-HD folder's garments, each on 20 hard backgrounds."""
     scores = [iou(found, truth) for _, _, truth, found in masks(folder, reader)]
     return {
@@ -189,20 +196,20 @@ def mask_figures(folder: Path, reader: Reader) -> dict[str, float]:
     }
 
 
-def masks(folder: Path, reader: Reader) -> Iterator[tuple[str, Image, Flags, Flags]]:
+def masks(folder: Path, reader: GarmentReader) -> Iterator[tuple[str, Image, Flags, Flags]]:
     """Yield title, picture, true and found mask of each garment on each hard background."""
     for number, sample in enumerate(samples.garments(folder)):
         garment = hard_garments.cut_out(sample, number)
         for ground in GROUNDS:
             picture, truth = composite_on(ground, garment)
             try:
-                found = refined(picture, reader(picture)) >= MASK_THRESHOLD
-            except GarmentMaskError:
+                _, found = suitable_reading(picture, reader)
+            except (GarmentMaskError, GarmentUnsuitableError):
                 found = np.zeros_like(truth)
             yield f"{sample.name} {ground}", picture, truth, found
 
 
-def mask_sheet(folder: Path, reader: Reader, *, columns: int = 10, height: int = 200) -> Image:
+def mask_sheet(folder: Path, reader: GarmentReader, *, columns: int = 10, height: int = 200) -> Image:
     """Return the hard pictures with the found outline (yellow) and the true one (green)."""
     panels = []
     for title, picture, truth, found in masks(folder, reader):
@@ -213,16 +220,14 @@ def mask_sheet(folder: Path, reader: Reader, *, columns: int = 10, height: int =
     return sheet(panels, columns=columns, height=height)
 
 
-def kind_figures(folder: Path, refuses: Callable[[Image], bool]) -> dict[str, float]:
+def kind_figures(folder: Path, reader: GarmentReader) -> dict[str, float]:
     """Return the share of refused photographs of each held-out class, of all tops and of all other kinds.
 
-    Args:
-        folder: the folder of garment photographs.
-        refuses: whether a photograph is refused because it shows no upper-body garment.
+    A photograph is refused if the stage `cloth` refuses it, for whatever reason.
     """
     answers: dict[str, list[bool]] = {}
     for file, name in classed(folder, held_out=True):
-        answers.setdefault(name, []).append(refuses(read(folder / "unlabelled" / file)))
+        answers.setdefault(name, []).append(_is_refused(read(folder / "unlabelled" / file), reader))
     table = {f"refused_{name}": round(float(np.mean(row)), 4) for name, row in sorted(answers.items())}
     others = [answer for name in _REFUSABLE for answer in answers.get(name, [])]
     tops = [
@@ -237,3 +242,11 @@ def kind_figures(folder: Path, refuses: Callable[[Image], bool]) -> dict[str, fl
         "tops_refused": _share(tops),
         **table,
     }
+
+
+def _is_refused(photo: Image, reader: GarmentReader) -> bool:
+    try:
+        prepare(photo, reader)
+    except (GarmentMaskError, GarmentUnsuitableError):
+        return True
+    return False

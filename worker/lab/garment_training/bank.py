@@ -9,7 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from config.errors import InputValidationError
-from worker.lab.garment_training.examples import RECORD, SIZE, Example, from_record, record
+from worker.cloth.garment_network import ATTRIBUTES
+from worker.lab.garment_training.examples import RECORD, SIZE, UNKNOWN, Example, from_record, record
 
 _PICTURE = SIZE * SIZE * 4  # bytes
 
@@ -32,10 +33,10 @@ class Bank:
             shape = (self.count, SIZE, SIZE, 4)
             self.pictures: NDArray[np.uint8] = np.memmap(folder / "pictures.bin", np.uint8, "r", shape=shape)
             self.records = np.fromfile(folder / "records.bin", RECORD, self.count)
-            self.shares = _shares(self.records["attributes"][:, 0])
+            self.shares = _shares(self.records["attributes"])
 
     def draw(self, rng: Generator) -> Example:
-        """Return a random example; examples of rare kinds are oversampled."""
+        """Return a random example; examples with rare attributes are oversampled."""
         return self[int(np.searchsorted(self.shares, rng.random()))]
 
     def __getitem__(self, index: int) -> Example:
@@ -77,15 +78,26 @@ def _count(folder: Path) -> int:
     return int(json.loads((folder / "count.json").read_text())["count"])
 
 
-def _shares(kinds: NDArray[np.int8]) -> NDArray[np.float64]:
+_OVERSAMPLED = ("kind", "front", "view", "support")
+"""Attributes whose rare values are oversampled: trousers, open fronts, back views, folded garments."""
+
+
+def _shares(attributes: NDArray[np.int8]) -> NDArray[np.float64]:
     """Return the cumulative sampling probability of the examples, 0..1.
 
-    The probability of a kind is proportional to the square root of its number of examples: between the
-    original and equal frequencies.
+    The probability is proportional to the reciprocal square root of the frequency of the kind, and of the
+    rarest other attribute: between the original and equal frequencies. Unknown values count as frequent.
     """
-    _, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
-    ends = np.cumsum(1 / np.sqrt(counts)[which])
+    rarity = [_rarity(attributes[:, list(ATTRIBUTES).index(name)]) for name in _OVERSAMPLED]
+    ends = np.cumsum(rarity[0] * np.max(rarity[1:], axis=0))
     return np.asarray(ends / ends[-1])
+
+
+def _rarity(values: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return 1 / sqrt(frequency) of each example's value; 1 where it is unknown."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    known = max(1, int(np.count_nonzero(values != UNKNOWN)))
+    return np.where(values == UNKNOWN, 1.0, np.sqrt(known / counts)[which])
 
 
 def _publish(folder: Path, count: int) -> None:

@@ -12,7 +12,7 @@ from worker.cloth.garment_network import ATTRIBUTES, KINDS, MASK_STRIDE, PADDING
 from worker.cloth.landmarks import MIRROR, NAMES
 from worker.images.frame import opencv_matrix
 from worker.lab.garment_training.examples import SIZE, UNKNOWN, Example
-from worker.lab.garment_training.fabric import Picture, background, noise
+from worker.lab.garment_training.fabric import Picture, background, noise, studio
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class ComposeSettings:
         fill_unknown: the photograph's longer side, if the garment's position in it is unknown.
         cut: share of pictures in which a part of the garment is outside.
         plain: share of studio backgrounds.
+        similar: share of studio backgrounds with nearly the garment's colour: white on light grey is common
+            in shops, and hard to segment.
+        similar_offset: how much such a background differs from the garment, grey levels.
         stretch: spread of the logarithm of the ratio of width to height.
         perspective: largest change of scale from the middle to one side, share.
         shadow, hanger, tag, hand: shares of layers with one.
@@ -40,8 +43,10 @@ class ComposeSettings:
     fill_layer: tuple[float, float] = (0.5, 0.98)
     fill_photo: tuple[float, float] = (0.6, 1.0)
     fill_unknown: tuple[float, float] = (0.85, 1.35)
-    cut: float = 0.1
+    cut: float = 0.16
     plain: float = 0.55
+    similar: float = 0.16
+    similar_offset: tuple[float, float] = (5.0, 22.0)
     stretch: float = 0.06
     perspective: float = 0.08
     shadow: float = 0.5
@@ -213,9 +218,12 @@ def _picture(
         x0, y0, x1, y1 = (round(value) for value in example.photo)
         frame[y0:y1, x0:x1] = 1
         return warped(rgba[..., :3], matrix, size, PADDING), alpha, warped(frame, matrix, size)
-    share = rgba[..., 3:] / 255
+    share = np.asarray(rgba[..., 3:] / 255, np.float32)
     colours = np.asarray(_recoloured(rng, rgba[..., :3]) * share, np.float32)
-    ground = background(rng, size, crops, settings.plain)
+    if rng.random() < settings.plain * settings.similar:
+        ground = studio(rng, size, _similar_colour(rng, colours, share, settings))
+    else:
+        ground = background(rng, size, crops, settings.plain)
     if rng.random() < settings.shadow:
         shift = rng.normal(0, 0.028, 2) * size
         move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
@@ -223,15 +231,27 @@ def _picture(
             cv2.warpAffine(alpha, move, (size, size)), (0, 0), rng.uniform(0.005, 0.04) * size
         )
         ground *= (1 - rng.uniform(0.08, 0.65) * dark)[..., None]
+    support = list(ATTRIBUTES).index("support")
+    if attributes[support] == UNKNOWN:
+        attributes[support] = SUPPORTS.index("flat")
     kind = attributes[list(ATTRIBUTES).index("kind")]
     if kind in _HANGS and rng.random() < settings.hanger:
         _hang(rng, ground, example, matrix)
-        attributes[list(ATTRIBUTES).index("support")] = SUPPORTS.index("hanger")
+        attributes[support] = SUPPORTS.index("hanger")
     picture = warped(colours, matrix, size) + (1 - alpha[..., None]) * ground
     _clutter(rng, picture, alpha, settings)
     photo = _photograph(rng, size, settings)
     picture = photo[..., None] * picture + (1 - photo[..., None]) * PADDING
     return picture, alpha * photo, photo
+
+
+def _similar_colour(
+    rng: Generator, colours: Picture, share: NDArray[np.float32], settings: ComposeSettings
+) -> NDArray[np.float32]:
+    """Return a colour close to a garment's mean, RGB (3,); `colours` are multiplied by the alpha `share`."""
+    mean = colours.sum((0, 1)) / max(float(share.sum()), 1.0)
+    offset = rng.uniform(*settings.similar_offset) * rng.choice([-1.0, 1.0])
+    return np.asarray(np.clip(mean + offset + rng.normal(0, 2, 3), 3, 255), np.float32)
 
 
 def _recoloured(rng: Generator, colours: Picture) -> Picture:

@@ -128,8 +128,13 @@ def background(rng: Generator, side: int, crops: Sequence[NDArray[np.uint8]], pl
 def _studio(rng: Generator, side: int) -> Picture:
     level = rng.choice([246.0, 255.0, rng.uniform(225, 255), rng.uniform(190, 240)], p=[0.35, 0.3, 0.25, 0.1])
     tint = rng.normal(0, 1.5, 3) if level < 255 else np.zeros(3)
+    return studio(rng, side, np.asarray(level + tint, np.float32))
+
+
+def studio(rng: Generator, side: int, tone: NDArray[np.float32]) -> Picture:
+    """Return a plain background, (side, side, 3), of a colour, RGB (3,); sometimes unevenly lit."""
     sheet = np.empty((side, side, 3), np.float32)
-    sheet[:] = level + tint
+    sheet[:] = tone
     if rng.random() < 0.3:
         sheet *= (1 + 0.04 * noise(rng, (side, side), (2, 2)))[..., None]
     return sheet

@@ -29,8 +29,8 @@ class LossSettings:
     rotation: float = 2.0
     attributes: dict[str, float] = field(
         default_factory=lambda: {
-            **{"kind": 2.5, "sleeve": 2.0, "neckline": 0.7, "front": 0.6},
-            **{"view": 0.4, "support": 0.6, "whole": 0.6},
+            **{"kind": 2.5, "sleeve": 2.0, "neckline": 0.7, "front": 1.5},
+            **{"view": 1.0, "support": 1.5, "whole": 1.2},
         }
     )
     smoothing: float = 0.05

@@ -55,12 +55,12 @@ class TrainSettings:
     sources: Mapping[str, float] = field(
         default_factory=lambda: {
             **{
-                "drawn": 0.40,
-                "labelled": 0.22,
-                "classed": 0.19,
-                "worn": 0.03,
+                "drawn": 0.42,
+                "labelled": 0.20,
+                "classed": 0.17,
+                "worn": 0.04,
                 "cutouts": 0.07,
-                "pseudo": 0.09,
+                "pseudo": 0.10,
             }
         }
     )

@@ -1,0 +1,197 @@
+"""Refuses photographs without a garment that a try-on can use, and names what is seen in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from config.errors import GarmentUnsuitableError
+from worker.cloth.garment_reader import MASK_THRESHOLD, GarmentReading
+from worker.cloth.landmarks import NAMES
+from worker.images.arrays import Flags, Floats, Image
+from worker.images.regions import region_sizes
+from worker.images.shapes import bounding_box, dilated, eroded, square
+
+UPPER_BODY = ("top", "outerwear", "dress")
+"""Kinds that are worn on the upper body."""
+
+_SHOWN: Mapping[str, str] = {
+    "trousers": "trousers or shorts",
+    "skirt": "a skirt",
+    "shoes": "shoes",
+    "other": "no garment for the upper body",
+}
+
+
+@dataclass(frozen=True)
+class SuitabilitySettings:
+    """Limits of what is refused; all are set on the labelled and class-labelled `train` photographs.
+
+    Attributes:
+        min_upper_body: least probability of a garment for the upper body.
+        worn, folded, back, open: least probability from which a garment counts as worn by a person, folded,
+            seen from behind, or open at the front: high, because an acceptable garment must not be refused.
+        cut_off: least probability, by the attribute `whole`, from which a garment may count as cut off.
+        outside: a landmark this far outside the photograph is cut off, share of the garment's diagonal.
+        min_confidence: landmarks with less confidence are not looked at.
+        min_side: least longer side of a garment, pixels: below, its print and edge are a blur on the canvas.
+        second: a second region of the mask this large is another garment, share of the first.
+        edge_side: longer side to which the garment is scaled to measure its sharpness, pixels.
+        edge_reach: distance to both sides of the outline that is compared, pixels of that scale.
+        max_edge_width: largest width of the outline, pixels of that scale; 310 usable photographs have
+            2.1 to 4.7.
+        min_contrast: least difference of brightness across the outline where its width is measured, levels.
+        min_outline: least number of pixels with that contrast; with fewer the sharpness is unknown.
+    """
+
+    min_upper_body: float = 0.5
+    worn: float = 0.75
+    folded: float = 0.75
+    back: float = 0.85
+    open: float = 0.85
+    cut_off: float = 0.5
+    outside: float = 0.04
+    min_confidence: float = 0.3
+    min_side: int = 150
+    second: float = 0.3
+    edge_side: int = 512
+    edge_reach: int = 14
+    max_edge_width: float = 8.0
+    min_contrast: float = 24.0
+    min_outline: int = 60
+
+
+SETTINGS = SuitabilitySettings()
+
+
+def is_upper_body(reading: GarmentReading, settings: SuitabilitySettings = SETTINGS) -> bool:
+    """Return whether the garment is worn on the upper body; dresses are."""
+    return reading.probability("kind", UPPER_BODY) >= settings.min_upper_body
+
+
+def require_suitable(photo: Image, reading: GarmentReading, settings: SuitabilitySettings = SETTINGS) -> None:
+    """Raise GarmentUnsuitableError unless the photograph shows one whole garment for the upper body.
+
+    Args:
+        photo: RGB uint8 (h, w, 3).
+        reading: what the garment network reads in it.
+        settings: the limits.
+    """
+    mask = reading.mask_of_photo(*photo.shape[:2]) >= MASK_THRESHOLD
+    reason = (
+        _wrong_kind(reading, settings)
+        or _wrong_presentation(reading, settings)
+        or _wrong_extent(reading, mask, settings)
+        or _too_coarse(photo, mask, settings)
+    )
+    if reason:
+        raise GarmentUnsuitableError(reason)
+
+
+def _wrong_kind(reading: GarmentReading, settings: SuitabilitySettings) -> str:
+    if reading.sure("support", "worn", settings.worn):
+        return (
+            "The garment is worn by a person. Use a photograph of the garment alone: lying flat, on a hanger "
+            "or on a mannequin that is not visible."
+        )
+    if is_upper_body(reading, settings):
+        return ""
+    shown = _SHOWN.get(reading.best("kind"), _SHOWN["other"])
+    return (
+        f"The photograph shows {shown}. Use a photograph of one whole garment for the upper body, such as a "
+        "shirt, a pullover or a jacket."
+    )
+
+
+def _wrong_presentation(reading: GarmentReading, settings: SuitabilitySettings) -> str:
+    if reading.sure("view", "back", settings.back):
+        return "The garment is seen from behind. Use a photograph of its front."
+    if reading.sure("support", "folded", settings.folded):
+        return "The garment is folded. Spread it out, with both sleeves and the hem visible."
+    if reading.sure("front", "open", settings.open):
+        return (
+            "The garment is open at the front, and what is worn under it is unknown. Use a photograph in "
+            "which it is closed."
+        )
+    return ""
+
+
+def _wrong_extent(reading: GarmentReading, mask: Flags, settings: SuitabilitySettings) -> str:
+    """Return why the garment is not whole, or not alone; empty if it is whole and alone."""
+    sizes = region_sizes(mask)
+    if len(sizes) > 1 and sizes[1] >= settings.second * sizes[0]:
+        return "The photograph shows several garments. Use a photograph of one garment."
+    height, width = mask.shape
+    seen: Flags = np.asarray(reading.confidence >= settings.min_confidence)
+    if seen.any():
+        points = reading.points[seen]
+        margin = settings.outside * float(np.linalg.norm(np.ptp(points, axis=0)))
+        outside = np.any((points < -margin) | (points > np.array([width, height]) + margin), axis=1)
+        names = [name for name, use in zip(NAMES, seen, strict=True) if use]
+        missing = sorted({_part(name) for name, out in zip(names, outside, strict=True) if out})
+        if missing and reading.sure("whole", "cut off", settings.cut_off):
+            return (
+                f"The garment is cut off: {' and '.join(missing)} outside of the photograph. "
+                "Use a photograph that shows the whole garment."
+            )
+    return ""
+
+
+_PARTS: Mapping[str, str] = {
+    **{"neck": "the neckline", "hem": "the hem", "cuff": "a sleeve"},
+    **{"shoulder": "a shoulder", "armpit": "an armpit"},
+}
+
+
+def _part(name: str) -> str:
+    """Return the part of the garment that a landmark belongs to, in words."""
+    return next(words for part, words in _PARTS.items() if part in name)
+
+
+def _too_coarse(photo: Image, mask: Flags, settings: SuitabilitySettings) -> str:
+    """Return why the garment's picture is too small or too blurred; empty if it is not."""
+    if not mask.any():
+        return ""
+    x0, y0, x1, y1 = bounding_box(mask)
+    side = max(x1 - x0, y1 - y0)
+    if side < settings.min_side:
+        return (
+            f"The garment is only {side} pixels large. Use a photograph in which it is at least "
+            f"{settings.min_side} pixels high or wide."
+        )
+    width = outline_width(photo, mask, settings)
+    if width is not None and width > settings.max_edge_width:
+        return (
+            "The photograph is blurred: the garment's outline is not sharp. "
+            "Use a photograph that is in focus."
+        )
+    return ""
+
+
+def outline_width(photo: Image, mask: Flags, settings: SuitabilitySettings = SETTINGS) -> float | None:
+    """Return over how many pixels the brightness changes at the garment's outline; None if it is unknown.
+
+    The garment is first scaled to `edge_side`. The width at a pixel is the range of the brightness around it
+    divided by the steepest slope around it; returned is the median over the outline.
+
+    Args:
+        photo: RGB uint8 (h, w, 3).
+        mask: the garment, bool (h, w).
+        settings: the scale and the least contrast.
+    """
+    x0, y0, x1, y1 = bounding_box(mask)
+    scale = settings.edge_side / max(x1 - x0, y1 - y0)
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    grey = cv2.cvtColor(cv2.resize(photo, size, interpolation=interpolation), cv2.COLOR_RGB2GRAY)
+    solid = np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)) > 0
+    brightness: Floats = grey.astype(np.float32)
+    slope = np.hypot(*(np.asarray(part, np.float32) for part in np.gradient(brightness)))
+    kernel = square(settings.edge_reach)
+    change = cv2.dilate(brightness, kernel) - cv2.erode(brightness, kernel)
+    steepest = cv2.dilate(slope, kernel)
+    outline = dilated(solid, 1) & ~eroded(solid, 1) & (change >= settings.min_contrast)
+    if np.count_nonzero(outline) < settings.min_outline:
+        return None
+    return float(np.median(change[outline] / steepest[outline]))
