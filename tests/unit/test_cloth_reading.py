@@ -69,14 +69,19 @@ def test_what_cannot_be_tried_on_is_refused_by_name(
         require_suitable(photo, _with(reading, attribute, value))
 
 
-def test_a_garment_that_leaves_the_photograph_is_refused_with_its_missing_part(
+def test_a_garment_with_a_landmark_outside_the_photograph_is_refused_with_the_missing_part(
     photo: Canvas, reading: GarmentReading
 ) -> None:
-    cut = _with(reading, "whole", "cut off")
-    require_suitable(photo, cut)  # all of its landmarks are inside
-    above = cut.moved(np.array([[1, 0, 0], [0, 1, 260.0]]))
-    with pytest.raises(GarmentUnsuitableError, match="cut off: the hem outside"):
-        require_suitable(photo, above)
+    points = reading.points.copy()
+    points[NAMES.index("r_cuff_outer"), 0] = -80
+    with pytest.raises(GarmentUnsuitableError, match="cut off: a sleeve outside"):
+        require_suitable(photo, replace(reading, points=points))
+
+
+@pytest.mark.parametrize(("side", "part"), [("bottom", slice(0, 700)), ("top", slice(300, None))])
+def test_a_garment_that_the_edge_cuts_is_refused_with_the_side(photo: Canvas, side: str, part: slice) -> None:
+    with pytest.raises(GarmentUnsuitableError, match=f"cut off at the {side}"):
+        prepare(np.ascontiguousarray(photo[part]), garment_reader())
 
 
 def test_two_garments_are_refused(photo: Canvas, reading: GarmentReading) -> None:

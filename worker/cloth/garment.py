@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from worker.cloth.garment_reader import GarmentReader, GarmentReading
 from worker.cloth.landmarks import NAMES, GarmentLandmarks, Sleeve
-from worker.cloth.mask import MAX_PIXELS, Cutout, cut_out
+from worker.cloth.mask import MAX_PIXELS, Cutout
 from worker.cloth.separate import Cutter, along_network, read_and_separate
 from worker.cloth.suitability import require_suitable
 from worker.cloth.trim import without_frame
@@ -97,7 +97,7 @@ _SLEEVES: Mapping[str, Sleeve] = {
 """Sleeve that the network reads -> the kind that an engine places. A cap sleeve is a wide shoulder."""
 
 
-def prepare(image: Image, reader: GarmentReader, by_colour: Cutter = cut_out) -> Garment:
+def prepare(image: Image, reader: GarmentReader, cut: Cutter | None = None) -> Garment:
     """Return the garment of a product photograph, RGB uint8 (h, w, 3), on the canvas.
 
     The garment is rotated upright if it leans much, scaled by one factor, never stretched, and centred with
@@ -107,41 +107,47 @@ def prepare(image: Image, reader: GarmentReader, by_colour: Cutter = cut_out) ->
     Args:
         image: the photograph.
         reader: reads its mask, landmarks and attributes.
-        by_colour: separates the garment from a plain ground, in a picture of at most about MAX_PIXELS.
+        cut: cuts the garment out, in a picture of at most about MAX_PIXELS; None for the colours and the
+            reader's mask.
 
     Raises:
         GarmentUnsuitableError: the photograph does not show one whole garment for the upper body.
         GarmentMaskError: the garment cannot be separated from its background.
     """
-    photo, _ = _bounded(image)
-    garment = read_and_separate(photo, reader, by_colour)
-    require_suitable(photo, garment.reading)
-    cutout = garment.cutout or along_network(photo, garment.reading)
-    cutout, reading = upright(cutout, garment.reading)
+    photo, to_image = _bounded(image)
+    cutout, reading = upright(*_cut_out(photo, reader, cut))
     layout = _layout(cutout.alpha)
     mask = layout.to_canvas(cutout.alpha)
+    scale = float(to_image[0, 0])
+    height, width = round(cutout.alpha.shape[0] * to_image[1, 1]), round(cutout.alpha.shape[1] * scale)
     return Garment(
         _composite(cutout, layout, mask),
         mask,
-        layout,
+        Frame(layout.scale / scale, layout.left, layout.top, width, height),
         _landmarks(reading, layout, mask),
         _attributes(reading),
     )
 
 
-def suitable_reading(
-    image: Image, reader: GarmentReader, by_colour: Cutter = cut_out
-) -> tuple[GarmentReading, Flags]:
+def _cut_out(photo: Image, reader: GarmentReader, cut: Cutter | None) -> tuple[Cutout, GarmentReading]:
+    if cut is not None:
+        reading = reader.read(photo)
+        require_suitable(photo, reading)
+        return cut(photo), reading
+    garment = read_and_separate(photo, reader)
+    require_suitable(photo, garment.reading)
+    return garment.cutout or along_network(photo, garment.reading), garment.reading
+
+
+def suitable_reading(image: Image, reader: GarmentReader) -> tuple[GarmentReading, Flags]:
     """Return the reading and the mask, bool (h, w), of a photograph at its own size, RGB uint8 (h, w, 3).
 
     It is what `prepare` works with, before the garment is placed on the canvas. Raises as `prepare`.
     """
     photo, to_image = _bounded(image)
-    garment = read_and_separate(photo, reader, by_colour)
-    require_suitable(photo, garment.reading)
-    cutout = garment.cutout or along_network(photo, garment.reading)
+    cutout, reading = _cut_out(photo, reader, None)
     alpha = cv2.warpAffine(cutout.alpha, opencv_matrix(to_image)[:2], image.shape[1::-1])
-    return garment.reading.moved(to_image), np.asarray(alpha >= 128)
+    return reading.moved(to_image), np.asarray(alpha >= 128)
 
 
 def _bounded(image: Image) -> tuple[Image, NDArray[np.float64]]:

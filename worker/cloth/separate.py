@@ -54,10 +54,7 @@ class SeparatedGarment:
 
 
 def read_and_separate(
-    photo: Image,
-    reader: GarmentReader,
-    by_colour: Cutter = cut_out,
-    settings: SeparationSettings = SETTINGS,
+    photo: Image, reader: GarmentReader, settings: SeparationSettings = SETTINGS
 ) -> SeparatedGarment:
     """Return the reading of a photograph, and the garment cut out by colour if the network agrees with it.
 
@@ -68,12 +65,11 @@ def read_and_separate(
     Args:
         photo: RGB uint8 (h, w, 3), at most about MAX_PIXELS.
         reader: reads the photograph.
-        by_colour: separates a garment from a plain ground.
         settings: when the mask by colour is used.
     """
     reading = reader.read(photo)
     try:
-        cutout = by_colour(photo)
+        cutout = cut_out(photo)
     except GarmentMaskError:
         return SeparatedGarment(reading, None)
     own = _garment(reading, photo)

@@ -32,8 +32,11 @@ class SuitabilitySettings:
         min_upper_body: least probability of a garment for the upper body.
         worn, folded, back, open: least probability from which a garment counts as worn by a person, folded,
             seen from behind, or open at the front: high, because an acceptable garment must not be refused.
-        cut_off: least probability, by the attribute `whole`, from which a garment may count as cut off.
-        outside: a landmark this far outside the photograph is cut off, share of the garment's diagonal.
+        contact: a side of the photograph that touches this much of the garment's extent cuts it off; whole
+            garments touch at most 0.16, and with a cuff cut off at most 0.28.
+        contact_strip: width of the strip at a side that counts as touching, pixels.
+        outside: a landmark this far outside the photograph is cut off, share of the garment's diagonal; whole
+            garments have at most 0.005, and with a cuff cut off mostly less than 0.03.
         min_confidence: landmarks with less confidence are not looked at.
         min_side: least longer side of a garment, pixels: below, its print and edge are a blur on the canvas.
         second: a second region of the mask this large is another garment, share of the first.
@@ -50,8 +53,9 @@ class SuitabilitySettings:
     folded: float = 0.75
     back: float = 0.85
     open: float = 0.85
-    cut_off: float = 0.5
-    outside: float = 0.04
+    contact: float = 0.35
+    contact_strip: int = 3
+    outside: float = 0.045
     min_confidence: float = 0.3
     min_side: int = 150
     second: float = 0.3
@@ -122,20 +126,40 @@ def _wrong_extent(reading: GarmentReading, mask: Flags, settings: SuitabilitySet
     sizes = region_sizes(mask)
     if len(sizes) > 1 and sizes[1] >= settings.second * sizes[0]:
         return "The photograph shows several garments. Use a photograph of one garment."
-    height, width = mask.shape
-    seen: Flags = np.asarray(reading.confidence >= settings.min_confidence)
-    if seen.any():
-        points = reading.points[seen]
-        margin = settings.outside * float(np.linalg.norm(np.ptp(points, axis=0)))
-        outside = np.any((points < -margin) | (points > np.array([width, height]) + margin), axis=1)
-        names = [name for name, use in zip(NAMES, seen, strict=True) if use]
-        missing = sorted({_part(name) for name, out in zip(names, outside, strict=True) if out})
-        if missing and reading.sure("whole", "cut off", settings.cut_off):
+    for side, share in _contact(mask, settings).items():
+        if share >= settings.contact:
             return (
-                f"The garment is cut off: {' and '.join(missing)} outside of the photograph. "
+                f"The garment is cut off at the {side} of the photograph. "
                 "Use a photograph that shows the whole garment."
             )
+    seen: Flags = np.asarray(reading.confidence >= settings.min_confidence)
+    if not seen.any():
+        return ""
+    points, (height, width) = reading.points[seen], mask.shape
+    margin = settings.outside * float(np.linalg.norm(np.ptp(points, axis=0)))
+    outside = np.any((points < -margin) | (points > np.array([width, height]) + margin), axis=1)
+    names = [name for name, use in zip(NAMES, seen, strict=True) if use]
+    missing = sorted({_part(name) for name, out in zip(names, outside, strict=True) if out})
+    if missing:
+        return (
+            f"The garment is cut off: {' and '.join(missing)} outside of the photograph. "
+            "Use a photograph that shows the whole garment."
+        )
     return ""
+
+
+def _contact(mask: Flags, settings: SuitabilitySettings) -> dict[str, float]:
+    """Return for each side of the photograph how much of the garment's extent along it touches it, 0..1."""
+    if not mask.any():
+        return {}
+    x0, y0, x1, y1 = bounding_box(mask)
+    strip = settings.contact_strip
+    return {
+        "top": np.count_nonzero(mask[:strip].any(0)) / (x1 - x0),
+        "bottom": np.count_nonzero(mask[-strip:].any(0)) / (x1 - x0),
+        "left": np.count_nonzero(mask[:, :strip].any(1)) / (y1 - y0),
+        "right": np.count_nonzero(mask[:, -strip:].any(1)) / (y1 - y0),
+    }
 
 
 _PARTS: Mapping[str, str] = {

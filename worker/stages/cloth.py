@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class GarmentModel(NamedTuple):
-    """What a garment is read with: the garment network, and the function that separates it by colour."""
+    """The garment network, and what cuts the garment out; None: the network's mask and the colours."""
 
     reader: "GarmentReader"
-    cut: "Cutter"
+    cut: "Cutter | None"
 
 
 class GarmentNetworkMask(Method):
@@ -31,9 +31,8 @@ class GarmentNetworkMask(Method):
     def load(self, host: Host) -> GarmentModel:
         """Return the network. Raises WeightsMissingError."""
         from worker.cloth.garment_reader import GarmentReader
-        from worker.cloth.mask import cut_out
 
-        return GarmentModel(GarmentReader.load(weights.path("garment", host.models_dir)), cut_out)
+        return GarmentModel(GarmentReader.load(weights.path("garment", host.models_dir)), None)
 
     def run(self, model: GarmentModel, inputs: StageInput) -> Bundle:
         """Cut the garment out. Raises GarmentUnsuitableError, GarmentMaskError."""
