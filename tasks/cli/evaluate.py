@@ -77,7 +77,7 @@ def garments(
         DEFAULT_GARMENTS / "photos"
     ),
     split: Annotated[str, typer.Option(help="Rows of the label file to read.")] = "test",
-    weights: Annotated[Path, typer.Option(dir_okay=False, help="The network's .safetensors.")] = SHIPPED,
+    weights: Annotated[Path, typer.Option(dir_okay=False, help="The network's .onnx.")] = SHIPPED,
     as_json: Json = False,
     sheet: Sheet = None,
 ) -> None:

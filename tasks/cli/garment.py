@@ -13,11 +13,11 @@ app = typer.Typer(help="Train and measure the network that reads garment photogr
 
 DATA = Path(".tryon/garment-training/data")
 RUN = Path(".tryon/garment-training/run")
-SHIPPED = Path(__file__).parents[2] / "worker/cloth/model/garment.safetensors"
+SHIPPED = Path(__file__).parents[2] / "worker/cloth/model/garment.onnx"
 
 Data = Annotated[Path, typer.Option(help="The data set's folder.")]
 Garments = Annotated[Path, typer.Option(help="Folder of garment photographs with labels.")]
-Weights = Annotated[Path, typer.Option(help="The network's .safetensors.", dir_okay=False)]
+Weights = Annotated[Path, typer.Option(help="The network's .onnx.", dir_okay=False)]
 Everything = Annotated[
     bool, typer.Option("--everything", help="Train on the validation photographs too, for the last run.")
 ]
@@ -88,9 +88,9 @@ def pseudo_label(
 @app.command()
 def export(
     averaged: Annotated[Path, typer.Argument(help="averaged.pt of a run.", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(help="The .safetensors to write, in half precision.")] = SHIPPED,
+    target: Annotated[Path, typer.Argument(help="The .onnx to write.")] = SHIPPED,
 ) -> None:
-    """Write a run's averaged weights as safetensors in half precision."""
+    """Write a run's averaged weights as an ONNX file, which workers read with OpenCV."""
     from worker.lab.garment_training.export import export as export_weights
 
     print(export_weights(averaged, target))

@@ -6,7 +6,7 @@ from pathlib import Path
 import worker.cloth
 from worker.cloth.garment_reader import GarmentReader
 
-WEIGHTS = Path(worker.cloth.__file__).parent / "model" / "garment.safetensors"
+WEIGHTS = Path(worker.cloth.__file__).parent / "model" / "garment.onnx"
 
 
 @cache

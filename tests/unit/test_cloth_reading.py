@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config.errors import GarmentMaskError, GarmentUnsuitableError
 from tests.support.garment import garment_reader
 from worker.cloth.garment import Garment, on_outline, prepare
-from worker.cloth.garment_network import ATTRIBUTES
+from worker.cloth.garment_output import ATTRIBUTES
 from worker.cloth.garment_reader import GarmentReading
 from worker.cloth.landmarks import NAMES
 from worker.cloth.mask import cut_out

@@ -1,22 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from config.errors import WeightsMissingError
-from worker.cloth.garment_network import (
-    ATTRIBUTES,
-    HEATMAP_STRIDE,
-    SLEEVES,
-    GarmentNetwork,
-    NetworkOutput,
-    NetworkShape,
-    normalize,
-)
+from worker.cloth.garment_model import load_forward
+from worker.cloth.garment_output import ATTRIBUTES, HEATMAP_STRIDE, SLEEVES, GarmentOutput
 from worker.cloth.garment_reader import (
     MIRROR,
     GarmentReader,
-    ReaderSettings,
     decode,
     peaks,
     sleeve_by_length,
@@ -26,6 +17,8 @@ from worker.lab.garment_training import bank, examples
 from worker.lab.garment_training import compose as composing
 from worker.lab.garment_training.compose import ComposeSettings, compose, project
 from worker.lab.garment_training.drawn import PaintSettings, drawn
+from worker.lab.garment_training.export import export, export_network
+from worker.lab.garment_training.network import GarmentNetwork, NetworkShape, forward_of, normalize
 from worker.lab.garment_training.outline import FAMILIES, random_garment
 from worker.lab.garment_training.train import TrainSettings, course
 
@@ -106,15 +99,13 @@ def test_mirrored_landmarks_exchange_right_and_left() -> None:
 
 
 def test_a_picture_and_its_mirror_image_are_read_as_one() -> None:
-    maps = torch.full((2, len(NAMES), 16, 16), -20.0)
+    maps = np.full((2, len(NAMES), 16, 16), -20.0, np.float32)
     for index in range(len(NAMES)):
         maps[0, index, index, 3] = 20.0
         maps[1, MIRROR[index], index, 15 - 3] = 20.0
-    turn = torch.tensor([[0.6, 0.8], [-0.6, 0.8]])
-    attributes = {name: torch.zeros(2, len(values)) for name, values in ATTRIBUTES.items()}
-    output = NetworkOutput(
-        torch.zeros(2, 1, 32, 32), maps, torch.full((2, len(NAMES)), 9.0), attributes, turn
-    )
+    turn = np.array([[0.6, 0.8], [-0.6, 0.8]], np.float32)
+    present = np.full((2, len(NAMES)), 9.0, np.float32)
+    output = GarmentOutput(np.zeros((2, 1, 32, 32), np.float32), maps, present, _attributes(2), turn)
 
     seen = decode(output)
 
@@ -125,25 +116,27 @@ def test_a_picture_and_its_mirror_image_are_read_as_one() -> None:
     assert seen.rotation == pytest.approx(np.rad2deg(np.arctan2(0.6, 0.8)))
 
 
-class _Finder(torch.nn.Module):
-    """Stands for a trained network: each landmark is where the picture is brightest, up is up."""
+def _attributes(count: int) -> dict[str, np.ndarray]:
+    return {name: np.zeros((count, len(values)), np.float32) for name, values in ATTRIBUTES.items()}
 
-    def forward(self, pictures: torch.Tensor) -> NetworkOutput:
-        count = len(pictures)
-        bright = torch.nn.functional.avg_pool2d(pictures.mean(1, keepdim=True), HEATMAP_STRIDE)
-        maps = (40 * bright).expand(-1, len(NAMES), -1, -1)
-        mask = torch.full((count, 1, pictures.shape[2] // 2, pictures.shape[3] // 2), -9.0)
-        quarter = mask.shape[2] // 4
-        mask[..., quarter:-quarter, quarter:-quarter] = 9.0
-        attributes = {name: torch.zeros(count, len(values)) for name, values in ATTRIBUTES.items()}
-        turn = torch.tensor([[0.5, 0.866], [-0.5, 0.866]])
-        return NetworkOutput(mask, maps, torch.full((count, len(NAMES)), 9.0), attributes, turn)
+
+def _find_bright(pictures: np.ndarray) -> GarmentOutput:
+    """Stands for a trained network: landmarks are where it is brightest, up is 30° to the right."""
+    count, side = len(pictures), pictures.shape[1]
+    cells = (count, side // HEATMAP_STRIDE, HEATMAP_STRIDE, side // HEATMAP_STRIDE, HEATMAP_STRIDE)
+    bright = pictures.mean(3).reshape(cells).mean((2, 4)) / 64
+    maps = np.repeat(40 * bright[:, None], len(NAMES), axis=1).astype(np.float32)
+    mask = np.full((count, 1, side // 2, side // 2), -9.0, np.float32)
+    quarter = side // 8
+    mask[..., quarter:-quarter, quarter:-quarter] = 9.0
+    turn = np.array([[0.5, 0.866], [-0.5, 0.866]], np.float32)
+    return GarmentOutput(mask, maps, np.full((count, len(NAMES)), 9.0, np.float32), _attributes(count), turn)
 
 
 def test_landmarks_come_back_to_the_photograph_through_both_passes() -> None:
     photo = np.zeros((300, 200, 3), np.uint8)
     photo[150:170, 80:100] = 255
-    reader = GarmentReader(_Finder(), SIZE)  # type: ignore[arg-type]
+    reader = GarmentReader(_find_bright, SIZE)
 
     reading = reader.read(photo)
 
@@ -155,7 +148,7 @@ def test_landmarks_come_back_to_the_photograph_through_both_passes() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (700, 20), (20, 700), (533, 400)])
 def test_any_shape_of_photograph_is_read(network: GarmentNetwork, height: int, width: int) -> None:
-    reading = GarmentReader(network, SIZE).read(_photo(height, width))
+    reading = GarmentReader(forward_of(network), SIZE).read(_photo(height, width))
 
     assert np.isfinite(reading.points).all()
     assert reading.points.shape == (len(NAMES), 2)
@@ -263,16 +256,32 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert course(1.0, settings) == pytest.approx(settings.rate_end)
 
 
-def test_weights_are_loaded_strictly(tmp_path) -> None:
-    whole = {key: value.contiguous() for key, value in GarmentNetwork().state_dict().items()}
-    save_file(whole, tmp_path / "whole.safetensors")
-    short = dict(whole)
-    short.pop("stem.0.weight")
-    save_file(short, tmp_path / "short.safetensors")
+def test_the_exported_model_gives_what_the_network_gives(network: GarmentNetwork, tmp_path) -> None:
+    export_network(network, tmp_path / "garment.onnx", SIZE)
+    photo = _photo(120, 90)
 
-    reader = GarmentReader.load(tmp_path / "whole.safetensors", ReaderSettings(passes=1, mirrored=False))
-    assert reader.read(_photo(40, 30)).confidence.shape == (len(NAMES),)
+    exported = GarmentReader(load_forward(tmp_path / "garment.onnx"), SIZE).read(photo)
+
+    trained = GarmentReader(forward_of(network), SIZE).read(photo)
+    assert exported.points == pytest.approx(trained.points, abs=0.05)
+    assert exported.mask == pytest.approx(trained.mask, abs=1e-3)
+    assert exported.rotation == pytest.approx(trained.rotation, abs=0.05)
+    for name in ATTRIBUTES:
+        assert exported.attributes[name] == pytest.approx(trained.attributes[name], abs=1e-3)
+
+
+def test_only_the_weights_of_this_network_are_exported(tmp_path) -> None:
+    weights = GarmentNetwork().state_dict()
+    weights.pop("stem.0.weight")
+    torch.save(weights, tmp_path / "short.pt")
+
     with pytest.raises(WeightsMissingError, match="another network"):
-        GarmentReader.load(tmp_path / "short.safetensors")
-    with pytest.raises(WeightsMissingError, match=r"none\.safetensors"):
-        GarmentReader.load(tmp_path / "none.safetensors")
+        export(tmp_path / "short.pt", tmp_path / "garment.onnx")
+
+
+def test_a_file_that_is_no_model_is_not_loaded(tmp_path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(WeightsMissingError, match="damaged"):
+        GarmentReader.load(tmp_path / "text.onnx")
+    with pytest.raises(WeightsMissingError, match=r"none\.onnx is missing"):
+        GarmentReader.load(tmp_path / "none.onnx")

@@ -29,7 +29,7 @@ class Garment:
         mask: uint8 (1024, 768), its alpha; 128 and more is garment.
         frame: the position of the upright product photograph on the canvas.
         landmarks: the positions of its collar, shoulders, sleeves and hem.
-        attributes: each of `garment_network.ATTRIBUTES` -> {"value", "probability"}.
+        attributes: each of `garment_output.ATTRIBUTES` -> {"value", "probability"}.
     """
 
     image: Canvas

@@ -7,22 +7,21 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
-from worker.cloth.garment_network import (
+from worker.cloth.garment_model import load_forward
+from worker.cloth.garment_output import (
     ATTRIBUTES,
     HEATMAP_STRIDE,
     MASK_STRIDE,
     PADDING,
     SLEEVES,
-    GarmentNetwork,
-    NetworkOutput,
-    normalize,
+    Forward,
+    GarmentOutput,
 )
 from worker.cloth.landmarks import MIRROR, NAMES
 from worker.images.frame import opencv_matrix
-from worker.weights.checkpoint import load_state_dict, shapes
 
 
 @dataclass(frozen=True)
@@ -140,29 +139,25 @@ class _Pass:
 
 
 class GarmentReader:
-    """Reads photographs with a garment network, which it puts into evaluation mode.
+    """Reads photographs with a garment network.
 
     Args:
-        network: the network with its weights.
+        forward: runs the network.
         size: side of the input, pixels; None for that of the settings.
         settings: how a photograph is read.
     """
 
     def __init__(
-        self, network: GarmentNetwork, size: int | None = None, settings: ReaderSettings = SETTINGS
+        self, forward: Forward, size: int | None = None, settings: ReaderSettings = SETTINGS
     ) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.forward = forward
         self.settings = settings
         self.size = size or settings.size
 
     @classmethod
     def load(cls, file: Path, settings: ReaderSettings = SETTINGS) -> "GarmentReader":
-        """Return a reader with the weights of a safetensors file. Raises WeightsMissingError."""
-        network = GarmentNetwork()
-        weights = load_state_dict(file, shapes(network))
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value
-                                 for key, value in weights.items()})  # fmt: skip
-        return cls(network, settings=settings)
+        """Return a reader with an ONNX file of `tryon garment export`. Raises WeightsMissingError."""
+        return cls(load_forward(file), settings=settings)
 
     def read(self, photo: NDArray[np.uint8]) -> GarmentReading:
         """Return the reading of a photograph, RGB uint8 (h, w, 3)."""
@@ -204,9 +199,7 @@ class GarmentReader:
         """Return the result of the network for the input that a map makes of the photograph."""
         picture = _resample(photo, to_input, self.size, self.settings.grey)
         batch = np.stack([picture, picture[:, ::-1]]) if self.settings.mirrored else picture[None]
-        pictures = normalize(torch.from_numpy(np.ascontiguousarray(batch)))
-        with torch.inference_mode():
-            output = self.network(pictures.contiguous(memory_format=torch.channels_last))
+        output = self.forward(np.ascontiguousarray(batch))
         return decode(output, self.settings)
 
 
@@ -258,23 +251,23 @@ def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
     return attributes
 
 
-def decode(output: NetworkOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
+def decode(output: GarmentOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
     """Return the result of the network's output for one picture, or for a picture and its mirror image."""
-    maps = output.maps.float().flatten(2).softmax(2).view_as(output.maps)
-    mask, present = output.mask.float().sigmoid(), output.present.float().sigmoid()
-    turn = output.rotation.float()
+    maps = softmax(output.maps, axis=(2, 3))
+    mask, present, turn = expit(output.mask), expit(output.present), output.rotation
     if len(maps) == 2:
         order = list(MIRROR)
-        maps = (maps[:1] + maps[1:].flip(3)[:, order]) / 2
-        mask = (mask[:1] + mask[1:].flip(3)) / 2
+        maps = (maps[:1] + maps[1:, order, :, ::-1]) / 2
+        mask = (mask[:1] + mask[1:, ..., ::-1]) / 2
         present = (present[:1] + present[1:, order]) / 2
-        turn = turn[:1] + turn[1:] * torch.tensor([-1.0, 1.0])
-    points, mass = peaks(maps[0].numpy(), settings.window)
+        turn = turn[:1] + turn[1:] * np.array([-1.0, 1.0], np.float32)
+    points, mass = peaks(maps[0], settings.window)
     attributes = {
-        name: logits.float().softmax(1).mean(0).numpy() for name, logits in output.attributes.items()
+        name: np.asarray(softmax(logits, axis=1).mean(0), np.float32)
+        for name, logits in output.attributes.items()
     }
     rotation = float(np.rad2deg(np.arctan2(float(turn[0, 0]), float(turn[0, 1]))))
-    return _Pass(mask[0, 0].numpy(), points, mass * present[0].numpy(), attributes, rotation)
+    return _Pass(np.asarray(mask[0, 0], np.float32), points, mass * present[0], attributes, rotation)
 
 
 def peaks(maps: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

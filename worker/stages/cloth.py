@@ -22,7 +22,6 @@ class GarmentNetworkMask(Method):
     """The garment by the network that this project trains; on a plain ground its edge is found by colour."""
 
     name: ClassVar[str] = "network"
-    packages: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 of the garment network's weights. Raises WeightsMissingError."""

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from config.errors import InputValidationError
-from worker.cloth.garment_network import ATTRIBUTES
+from worker.cloth.garment_output import ATTRIBUTES
 from worker.lab.garment_training.examples import RECORD, SIZE, UNKNOWN, Example, from_record, record
 
 _PICTURE = SIZE * SIZE * 4  # bytes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from worker.cloth.garment_network import ATTRIBUTES, KINDS, MASK_STRIDE, PADDING, SUPPORTS, WHOLES
+from worker.cloth.garment_output import ATTRIBUTES, KINDS, MASK_STRIDE, PADDING, SUPPORTS, WHOLES
 from worker.cloth.landmarks import MIRROR, NAMES
 from worker.images.frame import opencv_matrix
 from worker.lab.garment_training.examples import SIZE, UNKNOWN, Example

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.cloth.garment_network import ATTRIBUTES, PADDING
+from worker.cloth.garment_output import ATTRIBUTES, PADDING
 from worker.cloth.landmarks import NAMES
 
 UNKNOWN = -1

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional
 
-from worker.cloth.garment_network import ATTRIBUTES, HEATMAP_STRIDE, NetworkOutput
+from worker.cloth.garment_output import ATTRIBUTES, HEATMAP_STRIDE
+from worker.lab.garment_training.network import NetworkOutput
 
 
 @dataclass(frozen=True)

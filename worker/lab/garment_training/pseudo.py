@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.cloth.garment_edge import refined
-from worker.cloth.garment_network import ATTRIBUTES
+from worker.cloth.garment_output import ATTRIBUTES
 from worker.cloth.garment_reader import MASK_THRESHOLD, GarmentReader, GarmentReading
 from worker.images.frame import opencv_matrix
 from worker.images.regions import iou

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from worker.cloth.garment_network import ATTRIBUTES
+from worker.cloth.garment_output import ATTRIBUTES
 from worker.cloth.landmarks import NAMES
 from worker.images.arrays import Image
 from worker.lab.demo.sheet import sheet

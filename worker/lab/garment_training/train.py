@@ -15,11 +15,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from config.errors import InputValidationError
-from worker.cloth.garment_network import GarmentNetwork, NetworkShape, normalize
 from worker.lab.garment_training import losses
 from worker.lab.garment_training.bank import Bank
 from worker.lab.garment_training.compose import Sample, compose
 from worker.lab.garment_training.losses import Targets
+from worker.lab.garment_training.network import GarmentNetwork, NetworkShape, normalize
 from worker.lab.garment_training.validate import score
 
 

@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from worker.cloth.garment_network import GarmentNetwork
 from worker.cloth.garment_reader import GarmentReader
 from worker.images.arrays import Image
 from worker.lab.evaluation.garments import read_photograph, summary
+from worker.lab.garment_training.network import GarmentNetwork, forward_of
 from worker.lab.garment_training.photographs import read, validation_rows
 
 FIGURES = ("pck_0.05", "pck_0.08", "all_points_0.08", "sleeve_accuracy")
@@ -22,7 +22,7 @@ def score(network: GarmentNetwork, folder: Path, size: int) -> dict[str, float]:
         folder: the folder of labelled photographs.
         size: side of the network's input, pixels.
     """
-    reader = GarmentReader(network, size)
+    reader = GarmentReader(forward_of(network), size)
     figures = summary([read_photograph(row, photo, reader.read) for row, photo in _photographs(folder)])
     return {name: figures[name] for name in FIGURES}
 

@@ -5,49 +5,17 @@ Detection, CVPR 2017). Landmarks are probability maps over the input's cells, as
 Coordinate Regression with Convolutional Neural Networks, 2018. Weights are trained by `tryon garment train`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from worker.cloth.garment_output import ATTRIBUTES, MEAN, SPREAD, Forward, GarmentOutput
 from worker.cloth.landmarks import NAMES
-
-KINDS = ("top", "outerwear", "dress", "trousers", "skirt", "shoes", "other")
-SLEEVES = ("none", "strap", "cap", "short", "elbow", "long")
-NECKLINES = (
-    *("crew", "v", "scoop", "boat", "square", "high"),
-    *("collar", "halter", "off-shoulder", "strapless", "hood", "other"),
-)
-FRONTS = ("closed", "button", "open")
-VIEWS = ("front", "back")
-SUPPORTS = ("flat", "hanger", "mannequin", "worn", "folded")
-WHOLES = ("cut off", "whole")
-
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "kind": KINDS,
-    "sleeve": SLEEVES,
-    "neckline": NECKLINES,
-    "front": FRONTS,
-    "view": VIEWS,
-    "support": SUPPORTS,
-    "whole": WHOLES,
-}
-"""Each attribute that the network tells -> its values, in the order of the network's outputs."""
-
-HEATMAP_STRIDE = 4
-"""Input pixels per cell of a landmark's map."""
-
-MASK_STRIDE = 2
-"""Input pixels per cell of the mask."""
-
-PADDING = 128
-"""Level of the padding around a photograph in the input."""
-
-SIZE_FACTOR = 32
-"""The input's sides are multiples of this: the encoder halves them five times."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +40,7 @@ class NetworkShape:
 
 
 class NetworkOutput(NamedTuple):
-    """What the network returns for n pictures of (h, w), before any softmax.
-
-    Attributes:
-        mask: (n, 1, h / 2, w / 2) logits of garment.
-        maps: (n, 14, h / 4, w / 4) logits of where each landmark is; a softmax over all cells follows.
-        present: (n, 14) logits of whether the garment has the landmark.
-        attributes: each of ATTRIBUTES -> (n, number of values) logits.
-        rotation: (n, 2) sine and cosine of the clockwise turn of the garment's up, not normalized.
-    """
+    """The output as tensors; the fields are those of `GarmentOutput`."""
 
     mask: torch.Tensor
     maps: torch.Tensor
@@ -144,12 +104,28 @@ class GarmentNetwork(nn.Module):
         )
 
 
-MEAN, SPREAD = 128.0, 64.0  # of the levels 0..255; photographs' mean and standard deviation, about
-
-
 def normalize(pictures: torch.Tensor) -> torch.Tensor:
     """Return RGB pictures, uint8 (n, h, w, 3), as the network takes them: float32 (n, 3, h, w)."""
     return ((pictures.float() - MEAN) / SPREAD).permute(0, 3, 1, 2)
+
+
+def forward_of(network: GarmentNetwork) -> Forward:
+    """Return the function with which a `GarmentReader` runs a network, which is put into evaluation mode."""
+    network = network.eval().to(memory_format=torch.channels_last)
+
+    def forward(pictures: NDArray[np.uint8]) -> GarmentOutput:
+        inputs = normalize(torch.from_numpy(np.ascontiguousarray(pictures)))
+        with torch.inference_mode():
+            output = network(inputs.contiguous(memory_format=torch.channels_last))
+        return GarmentOutput(
+            output.mask.float().numpy(),
+            output.maps.float().numpy(),
+            output.present.float().numpy(),
+            {name: logits.float().numpy() for name, logits in output.attributes.items()},
+            output.rotation.float().numpy(),
+        )
+
+    return forward
 
 
 class _Residual(nn.Module):
