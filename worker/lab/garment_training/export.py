@@ -46,7 +46,7 @@ def export_network(network: GarmentNetwork, target: Path, size: int = SETTINGS.s
     names = list(OUTPUTS)
     with warnings.catch_warnings():
         # The newer exporter needs a further package and writes operators that OpenCV does not read.
-        warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             _Flat(network).eval(),
             (torch.zeros(2, 3, size, size),),
