@@ -1,6 +1,7 @@
 """The geometric engine: splines, folds, and try-ons of a sample person where the samples are available."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,18 @@ from PIL import Image
 from config.errors import PoseError, SynthesisError
 from tests.support.garment import garment_reader
 from worker.cloth.garment import Garment, prepare
+from worker.geometric.body import measure
 from worker.geometric.dress import TryOn, try_on
 from worker.geometric.paint import diffuse, mirrored
 from worker.geometric.pattern import front_edge
 from worker.geometric.shade import exposure
 from worker.geometric.warp import fit_spline, folded_share, refuse_folds, sampling_map
 from worker.images.frame import FILL, HEIGHT, WIDTH
-from worker.images.maps import Part, Pose
+from worker.images.maps import Body25, Part, Pose
+from worker.lab.demo import garments
 
 Person = tuple[np.ndarray, Pose, np.ndarray, np.ndarray]
+SCOOP = {"value": "scoop", "probability": 0.9}
 SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "viton_hd"
 
 
@@ -253,15 +257,82 @@ def _shirt(*, standing: bool) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndar
     image = np.where(solid[..., None], (200, 205, 215), (246, 246, 246)).astype(np.uint8)
     inside = ((columns - 384) / 100) ** 2 + ((rows - 200) / 90) ** 2 < 1
     image[inside & (rows >= 200)] = (90, 92, 100)
-    points = {"r_neck": (284, 200), "l_neck": (484, 200), "neck_front": (384, 202)}
+    points = {"r_neck": (284, 200), "l_neck": (484, 200), "neck_front": (384, 284)}
     return image, solid, {name: np.array(point, float) for name, point in points.items()}
 
 
 def test_the_front_edge_is_below_the_inside_of_the_back() -> None:
-    edge = front_edge(*_shirt(standing=False))
-    assert 270 < edge[:, 1].max() < 310
+    edge = front_edge(*_shirt(standing=False), SCOOP)
+    assert 280 < edge[:, 1].max() < 300
+
+
+def test_a_faint_edge_far_from_the_landmark_is_not_the_neckline() -> None:
+    image, solid, landmarks = _shirt(standing=False)
+    image[520:560, 250:520] = 40  # a dark stripe across the chest
+    edge = front_edge(image, solid, landmarks, SCOOP)
+    assert 280 < edge[:, 1].max() < 300
+
+
+def test_a_v_neck_has_straight_edges() -> None:
+    image, solid, landmarks = _shirt(standing=False)
+    v = front_edge(image, solid, landmarks, {"value": "v", "probability": 0.9})
+    round_edge = front_edge(image, solid, landmarks, SCOOP)
+    quarter = len(v) // 4
+    assert v[quarter, 1] < round_edge[quarter, 1] - 10
 
 
 def test_the_front_edge_of_a_standing_collar_is_the_line_between_the_neck_points() -> None:
-    edge = front_edge(*_shirt(standing=True))
+    edge = front_edge(*_shirt(standing=True), SCOOP)
     assert edge[:, 1] == pytest.approx(200)
+
+
+def _cropped(garment: Garment) -> Garment:
+    """The garment cut off below the chest."""
+    points = dict(garment.landmarks.points)
+    chest = float(points["l_armpit"][0] - points["r_armpit"][0])
+    for name in ("r_hem", "l_hem", "hem_centre"):
+        points[name] = np.array([points[name][0], points["r_neck"][1] + 0.9 * chest], np.float32)
+    mask = garment.mask.copy()
+    mask[int(points["hem_centre"][1]) :] = 0
+    return replace(garment, mask=mask, landmarks=replace(garment.landmarks, points=points))
+
+
+def test_a_cropped_garment_over_a_long_one_is_refused(person: Person, garment: Garment) -> None:
+    image, pose, parse, mask = person
+    long = parse.copy()
+    long[np.isin(long, (Part.PANTS, Part.SKIRT))] = Part.UPPER_CLOTHES
+    with pytest.raises(SynthesisError, match="much shorter"):
+        try_on(image, pose, long, mask, _cropped(garment), seed=1)
+
+
+def test_sleeves_that_lie_on_the_body_are_refused(person: Person, garment: Garment) -> None:
+    points = dict(garment.landmarks.points)
+    # Both edges of the sleeve where its outer one is: the body is beyond.
+    points["r_armpit"] = points["r_shoulder"] + np.array([-30, 60], np.float32)
+    points["r_cuff_inner"] = points["r_cuff_outer"] + np.array([-40, 0], np.float32)
+    crossed = replace(garment, landmarks=replace(garment.landmarks, points=points))
+    with pytest.raises(SynthesisError, match="sleeves cannot be separated"):
+        try_on(*person, crossed, seed=1)
+
+
+def test_the_garments_colours_reach_as_far_as_its_sleeves_are_extended(person: Person) -> None:
+    image, pose, parse, mask = person
+    white = prepare(garments.draw("striped_tee"), garment_reader())
+    pale = replace(white, image=np.full_like(white.image, 230))
+    worn = try_on(image, pose, parse, mask, pale, seed=1)
+    assert worn.warped[worn.warped_mask >= 128].min() > 180
+
+
+def test_a_forearm_below_the_pictures_edge_is_not_behind_the_body(person: Person) -> None:
+    _, pose, parse, mask = person
+    joints = pose.body.copy()
+    for elbow, wrist in ((Body25.R_ELBOW, Body25.R_WRIST), (Body25.L_ELBOW, Body25.L_WRIST)):
+        joints[wrist] = 0
+        shoulder = joints[Body25.R_SHOULDER if elbow == Body25.R_ELBOW else Body25.L_SHOULDER, :2]
+        joints[elbow, :2] = shoulder + np.array([0, 300])
+    arms = parse.copy()
+    arms[int(joints[Body25.R_ELBOW, 1]) - 20 :, :] = Part.RIGHT_ARM
+    body = measure(Pose(joints, pose.left_hand, pose.right_hand), arms, mask)
+    assert not any(arm.hidden for arm in body.arms.values() if arm is not None)
+    body = measure(Pose(joints, pose.left_hand, pose.right_hand), parse * 0, mask)
+    assert all(arm.hidden for arm in body.arms.values() if arm is not None)

@@ -230,11 +230,8 @@ def _arm(joints: list[Points | None], size: float, side: str, parse: Labels, sol
     centre, normal, position = _arm_axis(start, elbow, wrist, side)
     expected = size * np.interp(position, _ARM_POSITION, _ARM_HALF_WIDTH)
 
-    # A missing wrist is behind the body unless the picture's edge cuts the arm.
+    hidden = wrist is None and _is_behind_body(start, elbow, parse)
     height, width = parse.shape
-    margin = 0.12 * width
-    inside = margin < elbow[0] < width - margin and elbow[1] < height - margin
-    hidden = bool(wrist is None and inside)
     outer, inner = _arm_edges(centre, normal, expected, parse, solid)
     at_pixel = np.clip(centre.astype(int), 0, [width - 1, height - 1])
     bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
@@ -252,6 +249,22 @@ def _arm(joints: list[Points | None], size: float, side: str, parse: Labels, sol
             bare_inner += (hand.inner - bare_inner) * near_hand
             to_hand = hand.beyond
     return Arm(centre, normal, position, outer, inner, expected, bare_outer, bare_inner, hidden, to_hand)
+
+
+_EDGE_MARGIN = 0.12  # an elbow this near to the picture's edge has its forearm outside, canvas widths
+_FOREARM_PROBES = (0.25, 0.4, 0.55)  # where a straight forearm is expected, upper arm lengths from the elbow
+
+
+def _is_behind_body(shoulder: Points, elbow: Points, parse: Labels) -> bool:
+    """Return whether a forearm without a wrist is behind the body, not cut off by the picture's edge."""
+    height, width = parse.shape
+    margin = _EDGE_MARGIN * width
+    if not (margin < elbow[0] < width - margin and elbow[1] < height - margin):
+        return False
+    probes = elbow + (elbow - shoulder) * np.array(_FOREARM_PROBES)[:, None]
+    columns, rows = np.clip(probes.astype(int), 0, [width - 1, height - 1]).T
+    straight_on = np.isin(parse[rows, columns], (Part.LEFT_ARM, Part.RIGHT_ARM))
+    return not bool(straight_on.all())
 
 
 def _arm_axis(start: Points, elbow: Points, wrist: Points | None, side: str) -> tuple[Points, Points, Floats]:

@@ -27,6 +27,9 @@ _CARRIED, _CARRIED_WIDTH = 0.25, 0.06  # carried things, units of Body.size: sid
 _BESIDE = (Part.BACKGROUND, Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)  # labels without old garment
 _ROUNDING = 0.06  # sigma that rounds the silhouette taken over from the old garment, units of Body.size
 _BESIDE_REACH = 0.15  # distance from the old garment where remains of it are looked for, units of Body.size
+_SHOULDER_RADIUS = 0.9  # of the round of the shoulder that a sleeve may cover, widths of the arm there
+_REACH = 45  # pixels around the convex hull of a part's points where the part may be visible
+_MARGIN = 120  # pixels around a part's points that it is warped for: as far as `fit.rims` may extend it
 _MIN_REGION = 0.01  # area of a bare arm, in units of Body.size squared: smaller regions are, say, buttons
 
 
@@ -130,7 +133,7 @@ def try_on(
     tear.
     """
     body = bodies.measure(pose, parse, person_mask)
-    pattern = take_apart(garment.image, garment.mask, garment.landmarks)
+    pattern = take_apart(garment)
     placement = place(pattern, body, np.isin(parse, bodies.CLOTHES), parse == Part.DRESS)
     # The parts of the old garment that stay on get another label.
     parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)
@@ -278,6 +281,10 @@ def _warped_sleeve(
             visible = fit.within(cloth, 10)
         elif segment.first is not None and segment.last is not None:
             band = arm.band((HEIGHT, WIDTH), skin=False, first=segment.first, last=segment.last)
+            if segment.first == 0.0:
+                # The band begins at the joint; the sleeve begins above it.
+                radius = round(_SHOULDER_RADIUS * float(arm.outer[0] + arm.inner[0]))
+                cv2.circle(band, tuple(int(v) for v in arm.centre[0]), radius, 255, -1)
             visible = fit.within(band / 255, 8)
         piece = _warped_part(colour, alpha, segment.match, "sleeve", visible)
         # Colours continue beyond the alpha, because the sleeve may be extended later.
@@ -302,7 +309,7 @@ def _warped_part(
     Raises SynthesisError when it would fold over itself or tear where it is visible.
     """
     height, width = alpha.shape
-    margin = 40
+    margin = _MARGIN
     low = np.floor(match.body.min(0) - margin).astype(int)
     high = np.ceil(match.body.max(0) + margin).astype(int)
     x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
@@ -310,12 +317,17 @@ def _warped_part(
     layer = Layer.empty(height, width)
     if x1 - x0 < 8 or y1 - y0 < 8:
         return layer
+    hull = cv2.convexHull(np.round(match.body - (x0, y0)).astype(np.int32))
+    covered = cv2.fillConvexPoly(np.zeros((y1 - y0, x1 - x0), np.uint8), hull, 1)
+    near = fit.within(np.asarray(covered > 0), _REACH)
     for smoothing in _SMOOTHINGS:
         positions = sampling_map(fit_spline(match.body, match.garment, smoothing=smoothing), (x0, y0, x1, y1))
         px, py = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
         share = np.asarray(
             cv2.remap(alpha, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         )
+        # Far from its points a spline is arbitrary.
+        share = share * near
         if visible is not None:
             share = share * _feathered(visible[y0:y1, x0:x1])
         inside = np.asarray(share > 0.5)

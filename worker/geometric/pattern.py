@@ -1,13 +1,15 @@
 """Splits a garment's picture into trunk and sleeves, and finds the front edge of the collar."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
 
-from worker.cloth.garment import BACKGROUND
-from worker.cloth.landmarks import GarmentLandmarks
+from config.errors import SynthesisError
+from worker.cloth.garment import BACKGROUND, Garment
 from worker.geometric.body import SIDES
 from worker.geometric.paint import mirrored
 from worker.images.arrays import Canvas, Flags, Floats, Mask, Points
@@ -71,12 +73,12 @@ class Pattern:
     sleeve: str
 
 
-def take_apart(image: Canvas, mask: Mask, garment_landmarks: GarmentLandmarks) -> Pattern:
-    """Return the parts of a garment's picture, RGB uint8 (1024, 768, 3), with its alpha mask (1024, 768)."""
-    landmarks = {name: point.astype(float) for name, point in garment_landmarks.points.items()}
-    sleeve = garment_landmarks.sleeve
+def take_apart(garment: Garment) -> Pattern:
+    """Return the parts of a garment."""
+    image, mask, sleeve = garment.image, garment.mask, garment.landmarks.sleeve
+    landmarks = {name: point.astype(float) for name, point in garment.landmarks.points.items()}
     solid = mask >= 128
-    neckline = front_edge(image, solid, landmarks, straps=sleeve == "straps")
+    neckline = front_edge(image, solid, landmarks, garment.attributes["neckline"])
     alpha = _without_rim(mask)
     sag = float((neckline[:, 1] - np.linspace(neckline[0, 1], neckline[-1, 1], len(neckline))).max())
     if sag > 3 and solid[int(neckline[20, 1]) - 6, int(neckline[20, 0])]:
@@ -179,7 +181,21 @@ def _sleeve(side: str, landmarks: Landmarks, alpha: Floats, area: Flags) -> Slee
         middle = (a + b) / 2
         outer.append(middle + across * _half_width(area, middle, across, length))
         inner.append(middle - across * _half_width(area, middle, -across, length))
-    return Sleeve(alpha, position, np.array(outer), np.array(inner))
+    edges = np.array(outer), np.array(inner)
+    _refuse_crossed(side, *edges)
+    return Sleeve(alpha, position, *edges)
+
+
+def _refuse_crossed(side: str, outer: Points, inner: Points) -> None:
+    """Raise SynthesisError when a sleeve's outer edge is not on its outer side all along the sleeve."""
+    middle = (outer + inner) / 2
+    along = middle[-1] - middle[0]
+    outwards = np.array([-along[1], along[0]]) * (1 if side == "r" else -1)
+    if ((outer - inner) @ outwards <= 0).any():
+        raise SynthesisError(
+            "The garment's sleeves cannot be separated from its body. Use a photograph in which the sleeves "
+            "are spread beside the body."
+        )
 
 
 def _half_width(area: Flags, start: Points, direction: Points, expected: float) -> float:
@@ -211,33 +227,85 @@ def _outline(side: str, landmarks: Landmarks, trunk: Flags, rows: Floats) -> Poi
     return np.array(points, float)
 
 
-_USUAL_DEPTH = 0.4  # of a collar's opening, in widths
-_V = (1.15, 1.0)
-_SHAPES = ((2.0, 0.5), (2.0, 1.0), _V, (2.6, 0.4))  # half an ellipse, a parabola, a V, nearly square
+@dataclass(frozen=True)
+class NecklineSettings:
+    """How the front edge of the collar is found near the landmark of its lowest point.
+
+    Attributes:
+        spread: standard deviation of the logarithm of the edge's depth around the landmark's: a landmark is
+            precise to about a hundredth of the garment, that is a tenth of a usual depth.
+        least: smallest depth, collar widths: a flatter collar goes around the neck.
+        standing: height above the neck points, collar widths, from which cloth there is a standing collar.
+        insets: distances of the edge's ends from the neck points, collar widths.
+        step: step between the depths that are compared, share of the landmark's.
+        reach: largest change of the depth, share of the landmark's.
+        min_probability: least probability of a neckline's kind with which only its own curves are compared.
+        default_score: gradient, Lab units per 3 pixels, that an edge must exceed to replace the landmark's.
+    """
+
+    spread: float = 0.12
+    least: float = 0.04
+    standing: float = 0.12
+    insets: tuple[float, ...] = (0.0, 0.05, 0.1)
+    step: float = 0.05
+    reach: float = 0.4
+    min_probability: float = 0.6
+    default_score: float = 1.5
 
 
-def front_edge(image: Canvas, solid: Flags, landmarks: Landmarks, *, straps: bool = False) -> Points:
+NECKLINE = NecklineSettings()
+
+Curve = tuple[float, float]
+"""Exponents (p, q) of a sag (1 - |u|^p)^q, for u from -1 to 1."""
+
+_ELLIPSE, _PARABOLA, _V, _SQUARE = (2.0, 0.5), (2.0, 1.0), (1.15, 1.0), (2.6, 0.4)
+_SHAPES: Mapping[str, tuple[Curve, ...]] = {"v": (_V,), "square": (_SQUARE,), "collar": (_V, _PARABOLA)}
+"""Neckline -> the curves it may have."""
+
+_ROUND = (_ELLIPSE, _PARABOLA, _SQUARE)
+"""The curves of all other necklines."""
+
+
+def front_edge(
+    image: Canvas,
+    solid: Flags,
+    landmarks: Landmarks,
+    neckline: Mapping[str, Any],
+    settings: NecklineSettings = NECKLINE,
+) -> Points:
     """Return the front edge of the collar from r_neck to l_neck, float64 (n, 2).
 
-    A product picture shows the inside of the back above this edge, which the person's neck will hide. Where
-    the background shows through the opening, the edge is the outline. Otherwise it is the curve, between a U
-    and a V, along which the picture has the most constant gradient.
+    A product picture shows the inside of the back above this edge, which the person's neck will hide. The
+    edge passes near the landmark ``neck_front``; of the curves of the neckline's kind it is the one along
+    which the picture has the most constant gradient.
+
+    Args:
+        image: RGB uint8 (h, w, 3).
+        solid: the garment, bool (h, w).
+        landmarks: its landmarks.
+        neckline: its kind, "value", with its "probability"; see `worker.cloth.garment_output.NECKLINES`.
+        settings: how the edge is found.
     """
     right, left, front = landmarks["r_neck"], landmarks["l_neck"], landmarks["neck_front"]
     middle, width = (right + left) / 2, float(np.linalg.norm(left - right))
     base = right + (left - right) * np.linspace(0, 1, 41)[:, None]
-    depth = front[1] - middle[1]
-    if straps:
-        return _curve(base, max(depth, 0.05 * width), _SHAPES[1])  # between straps no back is visible
+    depth = float(front[1] - middle[1])
     columns = np.clip(base[:, 0].astype(int), 0, solid.shape[1] - 1)
-    if (base[:, 1] - solid[:, columns].argmax(0)).max() > 0.12 * width:
-        return base  # a collar, or collar points, above the neck points: it goes around the neck
-    open_depth = depth if depth > 0.12 * width else None
-    return _steadiest_curve(image, solid, base, width, open_depth)
+    standing = float((base[:, 1] - solid[:, columns].argmax(0)).max()) > settings.standing * width
+    if standing or depth < settings.least * width:
+        return base  # a standing collar goes around the neck
+    is_sure = neckline["probability"] >= settings.min_probability
+    shapes = _SHAPES.get(neckline["value"], _ROUND) if is_sure else _ROUND
+    return _steadiest_curve(image, solid, base, depth, shapes, settings)
 
 
 def _steadiest_curve(
-    image: Canvas, solid: Flags, base: Points, width: float, open_depth: float | None
+    image: Canvas,
+    solid: Flags,
+    base: Points,
+    depth: float,
+    shapes: Sequence[Curve],
+    settings: NecklineSettings,
 ) -> Points:
     """Return the curve below the base with the most constant gradient across it, float64 (n, 2).
 
@@ -245,35 +313,29 @@ def _steadiest_curve(
         image: RGB uint8 (h, w, 3).
         solid: bool (h, w), the garment.
         base: float64 (n, 2), the straight line between the neck points.
-        width: its length, pixels.
-        open_depth: depth to which the background shows through the opening, pixels; None where it does not.
+        depth: the expected depth, pixels.
+        shapes: the curves to compare.
+        settings: the range of the depth.
     """
     lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
     # The garment's own outline is excluded.
     deep = cv2.erode(solid.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
     grad_x, grad_y = lab - np.roll(lab, 3, 1), lab - np.roll(lab, 3, 0)
-    best, best_score = _curve(base, _USUAL_DEPTH * width, _SHAPES[0]), 1.5
-    least = 0.06
-    if open_depth is not None:
-        best, best_score = _curve(base, open_depth, _SHAPES[1]), 6.0
-        least = open_depth / width + 0.12
-    for share, inset in product(np.arange(least, 1.5, 0.02), (0.0, 0.05, 0.1)):
-        # A collar of twice or half the usual depth needs a clearer edge.
-        prior = 1.0 if open_depth is not None else np.exp(-0.5 * (np.log(share / _USUAL_DEPTH) / 0.5) ** 2)
-        for shape in _SHAPES:
-            if shape is _V and share < 0.5:
-                continue  # no collar is a shallow V
-            whole = _curve(base, share * width, shape, inset)
-            curve = whole[3:-3]
-            p = np.clip(curve.astype(int), 2, np.array(solid.shape[::-1]) - 3)
-            if deep[p[5:-5, 1], p[5:-5, 0]].mean() < 0.95:
-                continue
-            tangent = np.gradient(curve, axis=0)
-            tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-            across = grad_x[p[:, 1], p[:, 0]] * -tangent[:, 1:] + grad_y[p[:, 1], p[:, 0]] * tangent[:, :1]
-            score = float(np.quantile(np.linalg.norm(across, axis=1), 0.35) * prior * (1 - 2 * inset))
-            if score > best_score:
-                best, best_score = whole, score
+    best, best_score = _curve(base, depth, shapes[0]), settings.default_score
+    factors = np.arange(1 - settings.reach, 1 + settings.reach + settings.step / 2, settings.step)
+    for factor, inset, shape in product(factors, settings.insets, shapes):
+        whole = _curve(base, factor * depth, shape, inset)
+        curve = whole[3:-3]
+        p = np.clip(curve.astype(int), 2, np.array(solid.shape[::-1]) - 3)
+        if deep[p[5:-5, 1], p[5:-5, 0]].mean() < 0.95:
+            continue
+        tangent = np.gradient(curve, axis=0)
+        tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+        across = grad_x[p[:, 1], p[:, 0]] * -tangent[:, 1:] + grad_y[p[:, 1], p[:, 0]] * tangent[:, :1]
+        prior = float(np.exp(-0.5 * (np.log(factor) / settings.spread) ** 2))
+        score = float(np.quantile(np.linalg.norm(across, axis=1), 0.35) * prior * (1 - 2 * inset))
+        if score > best_score:
+            best, best_score = whole, score
     return best
 
 

@@ -4,13 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from config.errors import SynthesisError
 from worker.geometric.body import SIDES, Arm, Body
 from worker.geometric.pattern import Pattern, Sleeve
 from worker.images.arrays import Flags, Floats, Points
 
 _CHEST = 0.82  # from armpit to armpit, in units of Body.size; measured on catalogue photographs
 _HEM_SNAP = 0.09  # a hem this close to the old one, as a share of the trunk's length, is moved to the old one
-_MAX_LENGTHENING = 1.3  # most that a garment is lengthened to cover the old one's hem
+_MAX_LENGTHENING = 1.45  # most that a garment is lengthened to cover the old one's hem
+_MIN_REGULAR = 1.25  # length of a garment that reaches the hips, its chest widths; a cropped one has less
+_MAX_UNCOVERED = (
+    0.12  # old garment below a cropped one's hem from which it cannot be worn, shares of the trunk
+)
+_REGULAR_REACH = 1.05  # where such a garment ends at least, shares of the distance from neck to hips
 _SHARP_ELBOW = 80.0  # degrees at the elbow from which a sleeve is warped in two segments
 _ELBOW_GAP = 0.06  # positions along the sleeve around the elbow that belong to neither segment
 _MIN_INNER_DISTANCE = 25.0  # pixels between points of a sleeve's inner seam: closer points cause ripples
@@ -83,8 +89,13 @@ def place(pattern: Pattern, body: Body, cloth: Flags, dress: Flags) -> Placement
     shoulders = _Shoulders(body, pattern, scale, turned)
     neck_row = shoulders.neck_row
     garment_neck_row = (landmarks["r_neck"][1] + landmarks["l_neck"][1]) / 2
-    length = scale * float(landmarks["hem_centre"][1] - garment_neck_row)
-    hem = _hem(neck_row + length, neck_row, cloth, dress, body)
+    length = float(landmarks["hem_centre"][1] - garment_neck_row)
+    own = neck_row + scale * length
+    if length >= _MIN_REGULAR * chest:
+        # A person who is turned or bends forward has narrow shoulders, but not a short trunk.
+        own = max(own, neck_row + _REGULAR_REACH * (body.hips[1] - neck_row))
+    hem = _hem(own, neck_row, cloth, dress, body)
+    _refuse_uncovered(hem["centre"], neck_row, cloth, dress, body)
     armpits = {side: shoulders.armpit(side) for side in SIDES}
     trunk, middle = _trunk(pattern, body, shoulders, armpits, hem)
 
@@ -257,6 +268,17 @@ def _hem(own: float, neck_row: float, cloth: Flags, dress: Flags, body: Body) ->
     return level
 
 
+def _refuse_uncovered(hem: float, neck_row: float, cloth: Flags, dress: Flags, body: Body) -> None:
+    """Raise SynthesisError when the old garment, not a dress, would go on far below the new one's hem."""
+    old = _lowest(cloth, body, -0.15, 0.15)
+    if old is None or dress.any() or old - hem <= _MAX_UNCOVERED * (old - neck_row):
+        return
+    raise SynthesisError(
+        "The garment is much shorter than the one that the person wears, and what is under that is unknown. "
+        "Use a photograph of the person in a shorter top, or a longer garment."
+    )
+
+
 def _lowest(cloth: Flags, body: Body, first: float, last: float) -> float | None:
     """Return the old garment's lowest row, pixels; None where it is hardly visible.
 
@@ -333,7 +355,7 @@ class _SleeveFitter:
         scale: float,
     ) -> None:
         self.long = pattern.sleeve == "long"
-        self.arm = _straightened(arm) if arm.hidden and self.long else arm
+        self.arm = _straightened(arm) if self.long and arm.position[-1] <= 1 else arm
         self.shoulder, self.armpit, self.tip = shoulder, armpit, body.tip[side]
         self.scale, self.body_size = scale, body.size
         landmarks = pattern.landmarks
