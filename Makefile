@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL := false
 # Compiled modules are kept: every worker and command starts seconds sooner.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-kill kill-short coverage reference bench clean
+.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-crafted test-kill kill-short coverage reference bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,7 +52,10 @@ lint: setup ## Style, types, import contracts
 	.venv/bin/lint-imports
 
 unit: setup ## Fast tests without servers
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest tests/unit -m "not full"
+
+test-crafted: setup ## Decode 50,000 mutated image files: each is read or refused by name
+	$(PY) -m pytest tests/unit/test_crafted_files.py -m full
 
 golden-test: setup ## Compare whole pictures and the outputs of every stage with the stored ones
 	$(PY) -m pytest tests/golden
@@ -70,7 +73,7 @@ test-kill: setup ## Kill workers, the broker's memory and the database at every 
 	$(PY) -m pytest tests/kill
 
 coverage: setup ## Line coverage of the unit, golden and integration tests
-	$(PY) -m pytest tests/unit tests/golden tests/integration --cov=config --cov=db --cov=tasks --cov=worker --cov-report=term:skip-covered
+	$(PY) -m pytest tests/unit tests/golden tests/integration -m "not full" --cov=config --cov=db --cov=tasks --cov=worker --cov-report=term:skip-covered
 
 reference: setup ## Write docs/reference.md from the code
 	$(PY) -m worker.lab.reference > docs/reference.md

@@ -55,6 +55,11 @@ class ImageLoadError(TryonError):
     """The object cannot be read as an image: it is empty, not an image, truncated or too large."""
 
 
+class ImageLimitError(TryonError):
+    """Decoding the image takes, or would take, more time or memory than is allowed: it was crafted, or is of
+    a very unusual kind."""
+
+
 class InputValidationError(TryonError):
     """A key, an option or the size of an image is not acceptable, or an object does not exist."""
 

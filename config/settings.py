@@ -84,6 +84,16 @@ class Settings(BaseSettings):
         4.0, ge=1, description="Largest accepted ratio of the longer image side to the shorter."
     )
 
+    decode_cpu_s: float = Field(
+        4, gt=0, description="Most processor time for decoding one image, seconds; then it is refused."
+    )
+    decode_memory_bytes: int = Field(
+        1_400_000_000,
+        ge=200_000_000,
+        description="Most memory of the process that decodes images, bytes. The largest accepted image needs "
+        "some 16 bytes per pixel.",
+    )
+
     max_attempts: int = Field(3, ge=1, description="Attempts at a stage before its job fails.")
     lease_s: float = Field(
         30, gt=0, description="Time without a heartbeat after which a worker loses its stage, seconds."

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from config.errors import ImageLoadError, InputValidationError
+from worker.images import decoder
 from worker.images.decode import decode, encode
 
 SIZE = (160, 200)
@@ -157,7 +158,8 @@ def test_turns_the_picture_although_its_exif_data_cannot_be_rewritten(
         raise ValueError("a damaged entry")
 
     monkeypatch.setattr(Image.Exif, "tobytes", fail)
-    assert decoded(data).shape == (160, 200, 3)
+    options = {"name": "a", "max_pixels": 4_000_000, "min_side": 128, "max_aspect": 4, "background": 255}
+    assert decoder.pixels(data, **options).size == (200, 160)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_turns_the_picture_although_its_exif_data_cannot_be_rewritten(
         (b"hello, this is no picture", "cannot be read as an image"),
         (b"%PDF-1.7 " + bytes(500), "cannot be read as an image"),
         (b"\xff\xd8\xff\xe0", "cannot be read as an image"),
-        (file(picture(), "JPEG")[:900], "cannot be decoded"),
+        (file(picture(), "JPEG")[:900], "is truncated"),
         (file(picture())[:-300], "cannot be decoded"),
         (file(picture(), "WEBP")[:-200], "cannot be"),
         (file(picture(), "ICO"), "cannot be read as an image"),
@@ -181,6 +183,29 @@ def test_refuses_files_that_are_not_complete_images(data: bytes, message: str) -
     assert caught.value.input == "in/photo"
     assert caught.value.message.startswith("in/photo ")
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_reads_a_jpeg_that_lacks_only_its_end_marker(progressive: bool) -> None:
+    data = file(picture(), "JPEG", progressive=progressive)
+    assert difference(decoded(data[:-2]), decoded(data)) == 0
+    assert difference(decoded(data[:-1]), decoded(data)) == 0
+
+
+@pytest.mark.parametrize("missing", [100, 2000])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_refuses_a_jpeg_that_lacks_pixels(progressive: bool, missing: int) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 160, 3), dtype=np.uint8))
+    data = file(noise, "JPEG", progressive=progressive)
+    with pytest.raises(ImageLoadError, match="in/photo is truncated"):
+        decoded(data[:-missing])
+
+
+@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"mif1\0\0\0\0mif1heic", b"hevc\0\0\0\0"])
+def test_names_heic(brands: bytes) -> None:
+    data = struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(500)
+    with pytest.raises(ImageLoadError, match=r"in/photo is a HEIC picture.*Export it as JPEG"):
+        decoded(data)
 
 
 def test_refuses_too_many_bytes_before_reading_the_header() -> None:

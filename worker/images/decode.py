@@ -1,24 +1,16 @@
 """Decodes the bytes of an accepted image file to RGB pixels, and encodes pixels as a result file."""
 
 import io
-import logging
-import warnings
+from functools import lru_cache
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 
 from config.errors import ImageLoadError, InputValidationError
 from config.settings import settings
 from worker.images import arrays
-
-log = logging.getLogger(__name__)
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-"""Accepted formats, recognised by content and not by file name; of an animation the first frame is read."""
+from worker.images.decoder_process import DecoderProcess
 
 _CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def decode(
@@ -33,8 +25,12 @@ def decode(
 ) -> arrays.Image:
     """Return an image file as sRGB pixels, uint8 (h, w, 3), turned upright by its EXIF orientation.
 
-    Colour profiles are applied, 16 bits are scaled to 8, transparent pixels are composited on a grey.
-    The limits are checked on the file's header, before any pixel is decoded.
+    Colour profiles are applied, 16 bits are scaled to 8, transparent pixels are composited on a grey. A JPEG
+    that lacks only its end marker is read.
+
+    The limits are checked on the file's header and structure, before any pixel is decoded. The file is
+    decoded in a process of its own, with limits of processor time and memory (TRYON_DECODE_CPU_S,
+    TRYON_DECODE_MEMORY_BYTES).
 
     Args:
         data: the bytes of the file.
@@ -47,7 +43,9 @@ def decode(
 
     Raises:
         ImageLoadError: the data is empty, too large, truncated or not an image.
+        ImageLimitError: decoding takes, or would take, too much time or memory.
         InputValidationError: the picture is too small or its sides are too different.
+        OutOfMemoryError: the system killed the decoder.
     """
     if not data:
         raise ImageLoadError(f"{name} is empty. Upload the image again.", input=name)
@@ -56,12 +54,14 @@ def decode(
             f"{name} has {len(data)} bytes; at most {max_bytes} are accepted. Use a smaller file.",
             input=name,
         )
-    # Pillow warns about large pictures and unusual metadata; the limits are checked here instead.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _open(data, name)
-        _check_size(image, name, max_pixels, min_side, max_aspect)
-        return _pixels(image, name, background)
+    options = {
+        "name": name,
+        "max_pixels": max_pixels,
+        "min_side": min_side,
+        "max_aspect": max_aspect,
+        "background": background,
+    }
+    return _decoder(settings().decode_memory_bytes).decode(data, options, cpu_s=settings().decode_cpu_s)
 
 
 def decode_input(data: bytes, *, name: str, background: int = 255) -> arrays.Image:
@@ -99,104 +99,7 @@ def encode(image: arrays.Image, output_format: str) -> tuple[bytes, str]:
     return buffer.getvalue(), _CONTENT_TYPES[output_format]
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageLoadError(
-            f"{name} has too many pixels: {error}. Use a smaller picture.", input=name
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged header can make a format's reader raise nearly anything
-        raise ImageLoadError(
-            f"{name} cannot be read as an image. Use an undamaged file of one of: {', '.join(FORMATS)}.",
-            input=name,
-        ) from error
-
-
-def _check_size(image: Image.Image, name: str, max_pixels: int, min_side: int, max_aspect: float) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageLoadError(
-            f"{name} has {width}×{height} pixels; at most {max_pixels} are accepted. Use a smaller picture.",
-            input=name,
-        )
-    if min(width, height) < min_side:
-        raise InputValidationError(
-            f"{name} has {width}×{height} pixels; its shorter side must have at least {min_side}. "
-            "Use a larger picture.",
-            input=name,
-        )
-    if max(width, height) > max_aspect * min(width, height):
-        raise InputValidationError(
-            f"{name} has {width}×{height} pixels; its longer side may be at most {max_aspect:g} times "
-            "the shorter. Crop it.",
-            input=name,
-        )
-
-
-def _pixels(image: Image.Image, name: str, background: int) -> arrays.Image:
-    try:
-        image.load()
-        _turn_upright(image)
-        return np.array(_to_srgb(image, name, background))
-    except (MemoryError, ImageLoadError):
-        raise
-    except Exception as error:  # a damaged file can make a format's reader raise nearly anything
-        raise ImageLoadError(
-            f"{name} cannot be decoded: it is damaged, truncated or of an unsupported kind ({error}). "
-            "Upload it again, or save it as an ordinary JPEG or PNG.",
-            input=name,
-        ) from error
-
-
-def _turn_upright(image: Image.Image) -> None:
-    """Transpose a loaded picture in place by its EXIF orientation; damaged EXIF data is ignored."""
-    try:
-        # In place: Pillow may fail at the metadata after it has transposed the pixels.
-        ImageOps.exif_transpose(image, in_place=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged EXIF data can raise nearly anything; image viewers ignore it too
-        log.debug("Damaged EXIF data is ignored: %s", error)
-
-
-def _to_srgb(image: Image.Image, name: str, background: int) -> Image.Image:
-    if image.mode in _SIXTEEN_BIT:
-        image = _from_sixteen_bits(image)
-    elif image.mode in ("I", "F"):
-        raise ImageLoadError(
-            f"{name} has 32 bits per channel, which is not accepted. Save the picture with 8 or 16.",
-            input=name,
-        )
-    if not image.has_transparency_data:
-        return _apply_profile(image.convert("RGB") if image.mode in ("P", "1") else image)
-    with_alpha = image.convert("RGBA")
-    plain = Image.new("RGB", image.size, (background,) * 3)
-    plain.paste(_apply_profile(with_alpha.convert("RGB")), mask=with_alpha.getchannel("A"))
-    return plain
-
-
-def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    values = np.array(image).astype(np.uint32)
-    scaled = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    scaled.info = dict(image.info)
-    return scaled
-
-
-def _apply_profile(image: Image.Image) -> Image.Image:
-    """Return the picture in sRGB: converted by its embedded colour profile, or by its mode without one."""
-    embedded = image.info.get("icc_profile")
-    if embedded:
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
-            if "sRGB" not in ImageCms.getProfileDescription(profile):
-                converted = ImageCms.profileToProfile(
-                    image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-                )
-                if converted is not None:  # None is returned only for a conversion in place
-                    return converted
-        except (ImageCms.PyCMSError, OSError) as error:
-            log.debug("An embedded colour profile is ignored, it cannot be applied: %s", error)
-    return image.convert("RGB")
+@lru_cache(maxsize=1)
+def _decoder(memory_bytes: int) -> DecoderProcess:
+    """Return this process's decoder; it ends with this process, which closes its input."""
+    return DecoderProcess(memory_bytes)
