@@ -85,8 +85,7 @@ def garments(
     from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import garments as evaluation
 
-    read_as_stage = evaluation.stage_reading(GarmentReader.load(weights))
-    results = evaluation.read_all(labels, photos, read_as_stage, split=split)
+    results = evaluation.read_all(labels, photos, GarmentReader.load(weights), split=split)
     figures = evaluation.summary(results)
     if as_json:
         print(json.dumps(figures))

@@ -53,8 +53,11 @@ def run(
             report=lambda stage, ms: typer.echo(f"{stage:9} {ms:6.0f} ms"),
         )
     output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
-    for warning in bundles["generate"]["details.json"]["warnings"]:
+    details = bundles["generate"]["details.json"]
+    for warning in details["warnings"]:
         typer.echo(f"generate: {warning}", err=True)
+    if "score" in details:
+        typer.echo(f"score     {details['score']:6.2f}")
     typer.echo(f"Result: {output}")
     if sheet is not None:
         _save_sheet(sheet, person.read_bytes(), bundles)

@@ -20,6 +20,13 @@ Panel = tuple[str, Image]
 PANEL_HEIGHT = 420
 """The height of a picture on a sheet unless the caller sets another, pixels."""
 
+_SURE = 0.5
+"""Landmarks with this confidence or more are drawn as dots, others as rings."""
+
+_LANDMARK_RADIUS = 9  # pixels of the canvas
+_SIDE_COLOURS = {"r_": (230, 30, 30), "l_": (40, 60, 240)}
+_MIDDLE_COLOUR = (0, 170, 0)
+
 _MARGIN = 12
 _TITLE_HEIGHT = 26
 _FONT_SIZE = 16
@@ -44,13 +51,33 @@ def contact_sheet(photo: Image, bundles: Mapping[str, Bundle]) -> Image:
             ("pose", overlay),
             ("parse", colourise(labels)),
             ("agnostic", image_agnostic(canvas, labels, body)),
-            ("garment", cloth["cloth.png"]),
+            (_garment_title(cloth), _with_landmarks(cloth)),
             ("garment mask", garment_mask),
             ("warped garment", generate["warped.jpg"]),
             ("result", generate["result.png"]),
         ],
         columns=4,
     )
+
+
+def landmark_colour(name: str) -> tuple[int, int, int]:
+    """Return the colour in which a landmark is drawn, RGB: by its side."""
+    return _SIDE_COLOURS.get(name[:2], _MIDDLE_COLOUR)
+
+
+def _garment_title(cloth: Bundle) -> str:
+    read = cloth["attributes.json"]
+    return "garment: " + ", ".join(read[name]["value"] for name in ("kind", "sleeve", "neckline"))
+
+
+def _with_landmarks(cloth: Bundle) -> Image:
+    """Return the garment with its landmarks; those with a low confidence are rings."""
+    picture, landmarks = cloth["cloth.png"].copy(), cloth["landmarks.json"]
+    for name, point in landmarks["points"].items():
+        at = (round(point[0]), round(point[1]))
+        width = -1 if landmarks["confidence"][name] >= _SURE else 3
+        cv2.circle(picture, at, _LANDMARK_RADIUS, landmark_colour(name), width, cv2.LINE_AA)
+    return np.asarray(picture, np.uint8)
 
 
 def sheet(panels: Sequence[Panel], *, columns: int, height: int = PANEL_HEIGHT) -> Image:

@@ -18,7 +18,7 @@ from worker.cloth.landmarks import NAMES
 from worker.cloth.suitability import UPPER_BODY
 from worker.images.arrays import Flags, Image
 from worker.images.regions import iou
-from worker.lab.demo.sheet import sheet
+from worker.lab.demo.sheet import landmark_colour, sheet
 from worker.lab.evaluation import hard_garments, samples
 from worker.lab.evaluation.hard_grounds import GROUNDS, composite_on
 from worker.lab.garment_training.photographs import KIND_OF_CLASS, classed, read
@@ -37,8 +37,6 @@ SLEEVE_OF_THREE: Mapping[str, str] = {
 """Sleeve -> one of the three kinds that engines distinguish."""
 
 _REFUSABLE = ("Pants", "Shorts", "Skirt", "Shoes", "Hat")
-_SIDE_COLOURS = {"r_": (230, 30, 30), "l_": (40, 60, 240)}
-_MIDDLE_COLOUR = (0, 170, 0)
 _OUTLINE_COLOUR = (255, 220, 0)
 
 MIN_SHOWN_CONFIDENCE = 0.2
@@ -54,7 +52,7 @@ class Read:
         photo: RGB uint8 (h, w, 3).
         reading: None if it was refused.
         reason: the message of the refusal, or empty.
-        milliseconds: duration of the reading.
+        milliseconds: time that the network took for it.
     """
 
     label: dict[str, Any]
@@ -64,14 +62,16 @@ class Read:
     milliseconds: float
 
 
-def read_all(labels_file: Path, photos_dir: Path, reader: Reader, *, split: str = "test") -> list[Read]:
-    """Return the readings of the labelled photographs of a split.
+def read_all(
+    labels_file: Path, photos_dir: Path, reader: GarmentReader, *, split: str = "test"
+) -> list[Read]:
+    """Return the readings of the labelled photographs of a split, as the stage `cloth` reads them.
 
     Rows without a split belong to every split. Raises InputValidationError when a photograph is missing.
     """
     rows = [json.loads(line) for line in labels_file.read_text().splitlines()]
     return [
-        read_photograph(row, read(photos_dir / row["file"]), reader)
+        read_photograph(row, read(photos_dir / row["file"]), stage_reading(reader), reader)
         for row in rows
         if row.get("split", split) == split
     ]
@@ -83,15 +83,20 @@ def stage_reading(reader: GarmentReader) -> Reader:
     return lambda photo: suitable_reading(photo, reader)[0]
 
 
-def read_photograph(label: dict[str, Any], photo: Image, reader: Reader) -> Read:
-    """Return the reading of a labelled photograph, RGB uint8 (h, w, 3), or why it was refused."""
+def read_photograph(label: dict[str, Any], photo: Image, reader: Reader, network: GarmentReader) -> Read:
+    """Return the reading of a labelled photograph, RGB uint8 (h, w, 3), or why it was refused.
+
+    `network` alone is timed.
+    """
     reading, reason = None, ""
     started_at = time.perf_counter()
+    network.read(photo)
+    milliseconds = 1000 * (time.perf_counter() - started_at)
     try:
         reading = reader(photo)
     except TryonError as error:
         reason = error.message
-    return Read(label, photo, reading, reason, 1000 * (time.perf_counter() - started_at))
+    return Read(label, photo, reading, reason, milliseconds)
 
 
 def summary(results: Sequence[Read]) -> dict[str, float]:
@@ -174,11 +179,6 @@ def _drawn(result: Read) -> Image:
             at = tuple(round(value) for value in result.label["points"][name])
             cv2.circle(picture, at, 2 * size, landmark_colour(name), max(1, size // 2), cv2.LINE_AA)
     return picture
-
-
-def landmark_colour(name: str) -> tuple[int, int, int]:
-    """Return the colour in which a landmark is drawn, RGB: by its side."""
-    return _SIDE_COLOURS.get(name[:2], _MIDDLE_COLOUR)
 
 
 def _draw_outline(picture: Image, mask: Flags, colour: tuple[int, int, int], width: int) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 from worker.cloth.garment_output import ATTRIBUTES
 from worker.cloth.landmarks import NAMES
 from worker.images.arrays import Image
-from worker.lab.demo.sheet import sheet
-from worker.lab.evaluation.garments import landmark_colour
+from worker.lab.demo.sheet import landmark_colour, sheet
 from worker.lab.garment_training.bank import Bank
 from worker.lab.garment_training.compose import Sample, compose
 

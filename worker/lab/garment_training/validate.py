@@ -23,7 +23,9 @@ def score(network: GarmentNetwork, folder: Path, size: int) -> dict[str, float]:
         size: side of the network's input, pixels.
     """
     reader = GarmentReader(forward_of(network), size)
-    figures = summary([read_photograph(row, photo, reader.read) for row, photo in _photographs(folder)])
+    figures = summary(
+        [read_photograph(row, photo, reader.read, reader) for row, photo in _photographs(folder)]
+    )
     return {name: figures[name] for name in FIGURES}
 
 
