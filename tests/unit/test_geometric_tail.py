@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from config.errors import SynthesisError
 from worker.geometric.body import Arm, Body
 from worker.geometric.place import Match, Placement
-from worker.geometric.tail import hood, tail
+from worker.geometric.tail import hood, refuse_coat, tail
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Part
 
@@ -96,3 +97,14 @@ def test_a_hood_stays_on_and_a_collar_does_not() -> None:
 
 def test_the_band_of_an_arm_between_two_of_its_points_is_empty() -> None:
     assert not straight_arm().band((HEIGHT, WIDTH), skin=False, first=0.01, last=0.02).any()
+
+
+def test_a_long_coat_is_refused_and_a_dress_is_not() -> None:
+    for part in (Part.DRESS, Part.COAT):
+        parse = worn(part, 800)
+        kept = tail(parse, body(), placement())
+        if part is Part.DRESS:
+            refuse_coat(parse, kept, body())
+        else:
+            with pytest.raises(SynthesisError, match="long coat"):
+                refuse_coat(parse, kept, body())

@@ -11,7 +11,7 @@ from worker.geometric import fit, shade, uncover, verdict
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import Pattern, take_apart
 from worker.geometric.place import Match, Placement, Segment, place
-from worker.geometric.tail import hood, tail
+from worker.geometric.tail import hood, refuse_coat, tail
 from worker.geometric.uncover import Plate
 from worker.geometric.verdict import Verdict
 from worker.geometric.warp import fit_spline, folded_share, refuse_folds, sampling_map, stretched_share
@@ -137,7 +137,9 @@ def try_on(
     placement = place(pattern, body, np.isin(parse, bodies.CLOTHES), parse == Part.DRESS)
     # The parts of the old garment that stay on get another label.
     parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)
-    parse = np.where(tail(parse, body, placement), np.uint8(Part.SKIRT), parse)
+    kept = tail(parse, body, placement)
+    refuse_coat(parse, kept, body)
+    parse = np.where(kept, np.uint8(Part.SKIRT), parse)
     person = _Person(image_rgb, pose, parse, person_mask, body, np.isin(parse, bodies.CLOTHES))
 
     layers = _warped_layers(pattern, person, placement)

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from config.errors import SynthesisError
 from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.fit import within
 from worker.geometric.place import Placement
@@ -15,6 +16,7 @@ _MIN_LENGTH, _MIN_LENGTH_OVER_TROUSERS = 0.2, 0.45
 _FLARE = 0.6  # how much it may widen on either side per pixel further down
 _HEAD = 0.42  # clothes this far above the shoulders' middle are on the head and not a collar
 _COLLAR = 0.1  # a hood is kept down to this distance above the shoulders' middle
+_MAX_COAT = 0.25  # area of a coat below the new hem from which that is refused, units of Body.size squared
 _MIN_HOOD = 0.2  # side of a square: a smaller area is not a hood
 
 
@@ -49,6 +51,24 @@ def tail(parse: Labels, body: Body, placement: Placement) -> Flags:
     tall = stats[:, cv2.CC_STAT_HEIGHT] > min_length
     tall[0] = False
     return np.asarray(tall[pieces])
+
+
+def refuse_coat(parse: Labels, kept: Flags, body: Body) -> None:
+    """Raise SynthesisError when a coat would stay on below the new garment.
+
+    A dress that stays on looks like a skirt; the lower half of a coat looks like nothing that is worn.
+
+    Args:
+        parse: CIHP labels, uint8 (1024, 768).
+        kept: what stays on, see `tail`.
+        body: the body's measures.
+    """
+    coat = np.count_nonzero(kept & (parse == Part.COAT))
+    if coat > _MAX_COAT * body.size**2:
+        raise SynthesisError(
+            "The person wears a long coat, and what is under it is unknown. Use a photograph of the person "
+            "without the coat."
+        )
 
 
 def _flared(body: Body, placement: Placement) -> Flags:
