@@ -48,15 +48,18 @@ def cloth(
     samples: Samples = DEFAULT_SAMPLES,
     as_json: Json = False,
     hard: Annotated[bool, typer.Option(help="Also the hard cases made from the same garments.")] = True,
+    weights: Annotated[Path, typer.Option(dir_okay=False, help="The garment network's .onnx.")] = SHIPPED,
     sheet: Sheet = None,
 ) -> None:
     """Per garment, and per hard case: IoU and boundary F-score against the published mask."""
+    from worker.cloth.garment_reader import GarmentReader
     from worker.lab.evaluation import cloth as evaluation
 
-    results = evaluation.measure(samples, [evaluation.PUBLISHED])
+    reader = GarmentReader.load(weights)
+    results = evaluation.measure(samples, reader, [evaluation.PUBLISHED])
     tables = {evaluation.PUBLISHED: evaluation.by_garment(results)}
     if hard:
-        hard_results = evaluation.measure(samples, evaluation.HARD)
+        hard_results = evaluation.measure(samples, reader, evaluation.HARD)
         tables["hard cases"] = evaluation.by_case(hard_results)
         results += hard_results
     if as_json:

@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 
 from worker.cloth.hanger import without_hook
-from worker.cloth.mask import segment
+from worker.cloth.mask import cut_out
 from worker.images.arrays import Flags, Image, Mask
 from worker.lab.demo import garments
+
+
+def _segment(image: Image) -> Mask:
+    return cut_out(image).alpha
 
 
 def _mask(name: str) -> Flags:
@@ -57,6 +61,6 @@ def test_a_product_photograph_is_cut_out_without_the_hanger() -> None:
     drawing = garments.drawing("word_tee")
     picture = drawing.image.copy()
     _draw_hook(picture, drawing.mask >= 128, (150, 152, 156))
-    garment = segment(picture) >= 128
+    garment = _segment(picture) >= 128
     above = garment & ~cv2.dilate(drawing.mask, np.ones((9, 9), np.uint8)).astype(bool)
     assert not above.any()

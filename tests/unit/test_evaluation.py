@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from config.errors import InputValidationError, ParsingError
+from tests.support.garment import garment_reader
 from tests.support.samples import VITON, needs_samples
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
 from worker.images.maps import Body25, Part, Pose
@@ -38,7 +39,7 @@ def test_iou_is_a_share_of_the_area_and_boundary_f_depends_on_the_tolerance() ->
 
 def test_the_error_names_a_folder_without_samples(tmp_path: Path) -> None:
     with pytest.raises(InputValidationError, match=str(tmp_path)):
-        cloth.measure(tmp_path)
+        cloth.measure(tmp_path, garment_reader())
 
 
 def segmented(case: str, garment: str, mask: Flags) -> cloth.SegmentedGarment:
@@ -118,13 +119,13 @@ def test_a_refused_garment_scores_zero(tmp_path: Path) -> None:
     blank = np.full((256, 192, 3), 246, np.uint8)
     Image.fromarray(blank).save(tmp_path / "cloth" / "blank.jpg")
     Image.fromarray(drawn_garment().mask.astype(np.uint8) * 255).save(tmp_path / "cloth-mask" / "blank.jpg")
-    (result,) = cloth.measure(tmp_path, [cloth.PUBLISHED])
+    (result,) = cloth.measure(tmp_path, garment_reader(), [cloth.PUBLISHED])
     assert cloth.by_garment([result])["blank"]["iou"] == 0
 
 
 @needs_samples
 def test_the_garment_masks_reach_their_minimum_scores() -> None:
-    scores = cloth.by_garment(cloth.measure(VITON, [cloth.PUBLISHED]))
+    scores = cloth.by_garment(cloth.measure(VITON, garment_reader(), [cloth.PUBLISHED]))
     assert scores["mean"]["iou"] >= 0.985
     assert scores["worst"]["iou"] >= 0.97
     assert scores["mean"]["boundary_f"] >= 0.95
@@ -132,7 +133,7 @@ def test_the_garment_masks_reach_their_minimum_scores() -> None:
 
 @needs_samples
 def test_the_hard_garments_reach_their_minimum_scores() -> None:
-    scores = cloth.by_case(cloth.measure(VITON, cloth.HARD))
+    scores = cloth.by_case(cloth.measure(VITON, garment_reader(), cloth.HARD))
     assert scores["all"]["mean_iou"] >= 0.98
     assert min(row["mean_iou"] for row in scores.values()) >= 0.97
     assert scores["all"]["worst_iou"] >= 0.95

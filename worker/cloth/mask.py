@@ -171,8 +171,8 @@ class Cutout:
     plain_share: float
 
 
-def segment(image: Image) -> Mask:
-    """Return the garment's alpha, uint8 (h, w), of a product photograph, RGB uint8 (h, w, 3).
+def cut_out(image: Image) -> Cutout:
+    """Return the garment's alpha and its own colours, of a photograph of at most about MAX_PIXELS.
 
     The garment lies or hangs on a plain background, white or coloured, even or slowly changing, with or
     without a soft shadow. Openings that show the background (between a strap and the body) are outside;
@@ -180,20 +180,6 @@ def segment(image: Image) -> Mask:
 
     Raises GarmentMaskError when there is no garment, the background is not plain, or the garment leaves no
     background at the picture's border.
-    """
-    scale = min(1.0, (MAX_PIXELS / (image.shape[0] * image.shape[1])) ** 0.5)
-    if scale == 1.0:
-        return cut_out(image).alpha
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    alpha = cut_out(np.asarray(small, np.uint8)).alpha
-    size = (image.shape[1], image.shape[0])
-    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def cut_out(image: Image) -> Cutout:
-    """Return the garment's alpha and its own colours, of a photograph of at most about MAX_PIXELS.
-
-    Raises GarmentMaskError like `segment`.
     """
     lab = _lab(image)
     border = border_strip(lab.shape[:2])

@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from config.errors import GarmentMaskError
-from worker.cloth.mask import segment
+from config.errors import GarmentMaskError, GarmentUnsuitableError
+from worker.cloth.garment import suitable_reading
+from worker.cloth.garment_reader import GarmentReader
 from worker.images.arrays import Flags, Image
 from worker.images.regions import iou
 from worker.images.shapes import square
@@ -50,13 +51,17 @@ class SegmentedGarment:
     milliseconds: float
 
 
-def measure(folder: Path, cases: Iterable[str] = (PUBLISHED, *HARD)) -> list[SegmentedGarment]:
-    """Return every case of every garment of the folder, segmented.
+def measure(
+    folder: Path, reader: GarmentReader, cases: Iterable[str] = (PUBLISHED, *HARD)
+) -> list[SegmentedGarment]:
+    """Return every case of every garment of the folder, segmented as in the stage `cloth`.
 
     Raises InputValidationError when the folder contains no garment.
     """
     garments = list(samples.garments(folder))
-    return [_segment(case, sample, number) for case in cases for number, sample in enumerate(garments)]
+    return [
+        _segment(case, sample, number, reader) for case in cases for number, sample in enumerate(garments)
+    ]
 
 
 def by_garment(results: Sequence[SegmentedGarment]) -> dict[str, dict[str, Any]]:
@@ -118,12 +123,14 @@ def boundary_f(mask: Flags, truth: Flags, tolerance: int = TOLERANCE) -> float:
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def _segment(case: str, sample: samples.GarmentSample, number: int) -> SegmentedGarment:
+def _segment(
+    case: str, sample: samples.GarmentSample, number: int, reader: GarmentReader
+) -> SegmentedGarment:
     picture = sample if case == PUBLISHED else hard_garments.make(case, sample, number)
     began = time.perf_counter()
     try:
-        mask = segment(picture.photo) >= 128
-    except GarmentMaskError:
+        _, mask = suitable_reading(picture.photo, reader)
+    except (GarmentMaskError, GarmentUnsuitableError):
         # A picture that shows a garment and is refused counts as missed completely.
         mask = np.zeros_like(picture.mask)
     milliseconds = 1000 * (time.perf_counter() - began)
