@@ -5,6 +5,7 @@ from functools import partial
 
 from config.errors import TryonError
 from worker.app import app
+from worker.queue import messages
 
 
 def _stage_task(name: str) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
@@ -12,7 +13,11 @@ def _stage_task(name: str) -> Callable[[Callable[[str], str]], Callable[[str], s
     # `shared=False`: the task belongs to this application only, not to every application of a producer's
     # process.
     decorator: Callable[[Callable[[str], str]], Callable[[str], str]] = app.task(
-        name=name, ignore_result=True, throws=(TryonError,), shared=False
+        name=name,
+        ignore_result=True,
+        throws=(TryonError,),
+        shared=False,
+        Strategy=messages.STRATEGY,
     )
     return decorator
 

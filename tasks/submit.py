@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from config.errors import InputValidationError, TryonError
 from worker.app import app
+from worker.queue import messages
 
 if TYPE_CHECKING:
     from worker.queue.request import TryonRequest
@@ -83,9 +84,10 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
     acks_late=True,
     reject_on_worker_lost=True,
     shared=False,
+    Strategy=messages.STRATEGY,
 )
 def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
-    """Write the job if its producer did not, and wake its first stages; returns the job's id."""
+    """Write the job if its producer did not, and wake its first stages; returns the message's id."""
     from db import jobs
     from db.session import DatabaseUnavailableError
     from worker.queue import intake, wake
@@ -100,6 +102,46 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
             raise
         wake_ups = jobs.ready_stages(submitted.job_id)
     except DatabaseUnavailableError as error:
-        raise Reject(str(error), requeue=True) from error
-    wake.send(app, wake_ups)
-    return submitted.job_id
+        _return_to_queue(self, error)
+    else:
+        wake.send(app, wake_ups)
+    return str(self.request.id)
+
+
+@app.task(  # type: ignore[untyped-decorator] # Celery has no types
+    bind=True,
+    name=messages.REFUSE,
+    throws=(TryonError,),
+    acks_late=True,
+    reject_on_worker_lost=True,
+    shared=False,
+)
+def refuse(self: Task, reason: str) -> None:
+    """Write a request whose message could not be dispatched as a failed job."""
+    from db.session import DatabaseUnavailableError
+    from worker.queue import intake
+
+    error = InputValidationError(reason)
+    try:
+        intake.refuse(self.request.id, (), {}, error)
+    except DatabaseUnavailableError as outage:
+        _return_to_queue(self, outage)
+    else:
+        raise error
+
+
+def _return_to_queue(task: Task, outage: Exception) -> None:
+    """Send the message of the running task again: unlike a rejected one it does not count as redelivered."""
+    request = task.request
+    try:
+        Task.apply_async(
+            task,
+            request.args,
+            request.kwargs,
+            task_id=request.id,
+            queue=request.delivery_info["routing_key"],
+            priority=request.delivery_info.get("priority"),
+            headers={messages.DELIVERIES: getattr(request, messages.DELIVERIES, None) or 1},
+        )
+    except OperationalError as error:
+        raise Reject(str(outage), requeue=True) from error
