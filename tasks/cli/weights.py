@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +32,9 @@ Names = Annotated[
 AcceptLicence = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the licences that require it, without a question.")
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Install files without a published hash, without a question.")
+]
 
 
 @app.command("list")
@@ -44,6 +47,7 @@ def list_(json_: Json = False) -> None:
 def fetch(
     names: Names = None,
     accept_licence: AcceptLicence = False,
+    trust: Trust = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also replace files that are present and valid.")
     ] = False,
@@ -55,6 +59,7 @@ def fetch(
             settings().models_dir,
             listener,
             accept=_licence_question(accept_licence),
+            trust=_trust_question(trust),
             replace=force,
         )
 
@@ -66,11 +71,17 @@ def add(
         str | None, typer.Option(help="Its name in the catalogue, if its sha256 does not identify it.")
     ] = None,
     accept_licence: AcceptLicence = False,
+    trust: Trust = False,
 ) -> None:
     """Copy a file into the models folder, if it is one of the model files."""
     with _progress_anderrors() as listener:
         weights.add(
-            path, settings().models_dir, listener, name=name, accept=_licence_question(accept_licence)
+            path,
+            settings().models_dir,
+            listener,
+            name=name,
+            accept=_licence_question(accept_licence),
+            trust=_trust_question(trust),
         )
 
 
@@ -119,6 +130,21 @@ def _licence_question(accepted: bool) -> licences.Accept:
         return typer.confirm("Do you accept this licence?")
 
     return accept
+
+
+def _trust_question(trusted: bool) -> Callable[[weights.Weight, str, int], bool]:
+    """Return a function that asks the user at the terminal; without one, only the flag trusts a file."""
+
+    def trust(weight: weights.Weight, digest: str, size: int) -> bool:
+        if trusted or not sys.stdin.isatty():
+            return trusted
+        _out.print(
+            f"{weight.name} has no published hash. This file has {size} bytes and the sha256 {digest}.",
+            highlight=False,
+        )
+        return typer.confirm("Do you trust it?")
+
+    return trust
 
 
 def _show(records: list[weights.WeightStatus], as_json: bool) -> None:

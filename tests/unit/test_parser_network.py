@@ -92,6 +92,62 @@ def test_a_layout_of_other_classes_is_refused(tiny, tmp_path):
         ParserNetwork(tiny, tmp_path / "none.yaml")
 
 
+def hostile(change):
+    """The shipped layout with a change."""
+    layout = yaml.safe_load((MODEL / "parser.yaml").read_text())
+    change(layout)
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(activation="torch.__import__('os').mkdir('@')"), "the key 'activation'"),
+        (lambda d: d["backbone"].append([-1, 1, "os.mkdir", ["@"]]), "the module 'os.mkdir'"),
+        (lambda d: d["backbone"].append([-1, 1, "nn.Module", [1]]), "the module 'nn.Module'"),
+        (lambda d: d["backbone"].append([-1, 1, "Conv", ["__import__('os').mkdir('@')"]]), "the argument"),
+        (lambda d: d["backbone"].append([-1, 1, "Conv", [[["deep"]]]]), "the argument"),
+        (lambda d: d["backbone"].append([-1, "__import__('os').mkdir('@')", "Conv", [1]]), "is repeated"),
+        (lambda d: d["backbone"].append([-1, 10**9, "Conv", [64, 3]]), "is repeated"),
+        (lambda d: d["backbone"].append([-1, 1, "Conv", [10**9, 3]]), "the argument"),
+        (lambda d: d["backbone"].append([99, 1, "Conv", [64, 3]]), "no layer before it"),
+        (lambda d: d["backbone"].append("Conv"), "is not \\[from"),
+        (lambda d: d["backbone"].extend([[-1, 1, "Conv", [64, 3]]] * 300), "not a list of at most 200"),
+        (lambda d: d["scales"].update(n=[1e9, 1, 1024]), "the scale 'n'"),
+        (lambda d: d.update(scale="z"), "the scale 'z'"),
+        (lambda d: d.update(nc=10**9), "classes"),
+        (lambda d: d.update(head=[]), "must be Segment"),
+        (lambda d: d["head"].insert(0, [-1, 1, "Concat", ["nearest"]]), "cannot be built"),
+        (lambda d: d.update(backbone=None), "not a list"),
+    ],
+)
+def test_a_hostile_layout_is_refused_before_ultralytics_evaluates_it(change, message, tmp_path):
+    canary = tmp_path / "was-run"
+    (tmp_path / "parser.yaml").write_text(yaml.safe_dump(hostile(change)).replace("@", str(canary)))
+    with pytest.raises(WeightsMissingError, match=message):
+        build(tmp_path / "parser.yaml")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.getcwd []", "[" * 20_000, "a: &a [1]\n" * 20_000, "{", "", "7", "\x00"]
+)
+def test_a_file_that_is_no_layout_is_refused(text, tmp_path):
+    (tmp_path / "parser.yaml").write_text(text)
+    with pytest.raises(WeightsMissingError, match="is not a layout of the parser"):
+        build(tmp_path / "parser.yaml")
+
+
+@pytest.mark.parametrize("name", ["yolov8n-seg.yaml", "yolo11n-seg.yaml"])
+def test_the_layouts_of_ultralytics_are_accepted(name, tmp_path):
+    from worker.parsing.quiet import ultralytics
+
+    (source,) = Path(ultralytics().__file__).parent.glob(f"cfg/models/*/{name.replace('n-', '-')}")
+    layout = yaml.safe_load(source.read_text()) | {"nc": len(TITLES), "names": dict(enumerate(TITLES))}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(layout | {"scale": "n"}))
+    assert sum(value.numel() for value in build(tmp_path / "own.yaml").parameters()) > 1_000_000
+
+
 def test_own_weights_need_a_layout_and_both_have_one_digest(tiny, tmp_path):
     assert files(tmp_path, tiny) == (tiny, tiny.with_suffix(".yaml"))
     first = digest(tiny)

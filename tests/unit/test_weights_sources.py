@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from config.settings import settings
 from tasks.cli import weights as weights_cli
 from tests.support.file_server import FileServer, ServedFile, file_server
 from worker import weights
+from worker.machine.embedded.certificates import write_authority
 from worker.weights import Listener, download, entries
 
 DATA = bytes(range(256)) * 400
@@ -165,6 +167,30 @@ class TestDownload:
         weights.fetch(["one"], models)
         assert state(models) == "present"
 
+    def test_follows_no_redirect_from_https_to_http(
+        self, server: FileServer, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.files["/other"] = ServedFile(DATA)
+        write_authority(tmp_path, ("server",))
+        with file_server(tmp_path / "server.crt") as encrypted:
+            encrypted.files["/r/one.bin"] = ServedFile(location=f"{server.url}/other")
+            encrypted.files["/r/two.bin"] = ServedFile(location="/three.bin")
+            encrypted.files["/three.bin"] = ServedFile(DATA)
+            trusting = partial(urllib3.PoolManager, ca_certs=str(tmp_path / "ca.crt"))
+            monkeypatch.setattr(download, "_connection_pool", lambda url: trusting())
+            with pytest.raises(
+                WeightsMissingError, match=f"redirects to {server.url}/other, which is not enc"
+            ):
+                download.download(f"{encrypted.url}/r/one.bin", models / "one", lambda *_: None)
+            assert server.requests == []
+            download.download(f"{encrypted.url}/r/two.bin", models / "two", lambda *_: None)
+        assert (models / "two").read_bytes() == DATA
+
+    def test_ends_a_loop_of_redirects(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
+        server.files["/r/one.bin"] = ServedFile(location="/r/one.bin")
+        with pytest.raises(WeightsMissingError, match="redirects more than 10 times"):
+            weights.fetch(["one"], models)
+
     def test_follows_a_redirect(self, server: FileServer, catalogue: Catalogue, models: Path) -> None:
         server.files["/r/one.bin"] = ServedFile(location=f"{server.url}/other")
         server.files["/other"] = ServedFile(DATA)
@@ -283,7 +309,10 @@ class TestTrustOnFirstUse:
         messages: list[str] = []
         with pytest.raises(WeightsMissingError, match="tryon weights fetch one"):
             weights.sha256("one", models)
-        weights.fetch(["one"], models, Listener(messages.append))
+        with pytest.raises(WeightsMissingError, match=rf"no published hash.*{SHA256}.*--trust"):
+            weights.fetch(["one"], models)
+        assert state(models) == "missing"
+        weights.fetch(["one"], models, Listener(messages.append), trust=trust)
         assert any("trusted on first use" in line and SHA256 in line for line in messages)
         assert weights.sha256("one", models) == SHA256
         assert (models / "one.pth.sha256").read_text() == f"{SHA256}  one.pth\n"
@@ -292,6 +321,11 @@ class TestTrustOnFirstUse:
         assert state(models) == "damaged"
         with pytest.raises(WeightsMissingError, match="tryon weights fetch one"):
             weights.path("one", models)
+        weights.fetch(["one"], models)  # the recorded file: no question
+        server.files["/r/one.bin"] = ServedFile(DATA + b"X")
+        with pytest.raises(WeightsMissingError, match=rf"An earlier installation had the sha256 {SHA256}"):
+            weights.fetch(["one"], models, replace=True)
+        assert weights.path("one", models).read_bytes() == DATA
 
     def test_a_file_without_a_recorded_hash_is_not_loaded(self, catalogue: Catalogue, models: Path) -> None:
         catalogue(check=self.CHECK)
@@ -312,8 +346,12 @@ class TestTrustOnFirstUse:
         catalogue(check="not_installed_here.networks:check")
         server.files["/r/one.bin"] = ServedFile(DATA)
         messages: list[str] = []
-        weights.fetch(["one"], models, Listener(messages.append))
+        weights.fetch(["one"], models, Listener(messages.append), trust=trust)
         assert any("not_installed_here is not installed here" in line for line in messages)
+
+
+def trust(weight: weights.Weight, digest: str, size: int) -> bool:
+    return (weight.name, digest, size) == ("one", SHA256, len(DATA))
 
 
 def check_content(file: Path) -> None:
@@ -450,7 +488,7 @@ class TestAdd:
         catalogue("/r/release.zip", check=TestTrustOnFirstUse.CHECK, member="*")
         own_file = tmp_path / ("renamed.zip" if named else "release.zip")
         own_file.write_bytes(zip_of(weights_ckpt=DATA))
-        weights.add(own_file, models, name="one" if named else None)
+        weights.add(own_file, models, name="one" if named else None, trust=trust)
         assert weights.path("one", models).read_bytes() == DATA
 
     @pytest.mark.parametrize(

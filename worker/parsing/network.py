@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
-import yaml
 
 from config.errors import WeightsMissingError
 from worker.images.arrays import Canvas, Floats
 from worker.images.frame import HEIGHT, WIDTH
-from worker.parsing.classes import TITLES, Class
+from worker.parsing.classes import Class
+from worker.parsing.layout import read as read_layout
 from worker.parsing.quiet import ultralytics
 from worker.weights.checkpoint import load_state_dict, shapes
 
@@ -133,19 +133,18 @@ def load(weights: Path, layout: Path) -> "SegmentationModel":
 def build(layout: Path) -> "SegmentationModel":
     """Return the network of a model yaml with random weights.
 
-    Raises WeightsMissingError when the yaml is missing or names other classes than `Class`.
+    Raises WeightsMissingError when the yaml is missing, names other classes than `Class`, or is not one that
+    is safe to build: see `worker.parsing.layout`.
     """
-    if not layout.is_file():
-        raise WeightsMissingError(
-            f"{layout} is missing: the parser's layout must be beside its weights.", input=str(layout)
-        )
-    document = yaml.safe_load(layout.read_text())
-    names = list((document.get("names") or {}).values()) if isinstance(document, dict) else []
-    if names != TITLES:
-        raise WeightsMissingError(
-            f"{layout} is the layout of a network with the classes {names}, not {TITLES}.", input=str(layout)
-        )
+    document = read_layout(layout)
     ultralytics()
     from ultralytics.nn.tasks import SegmentationModel
 
-    return SegmentationModel(document, ch=3, nc=len(names), verbose=False)  # type: ignore[no-untyped-call]
+    try:
+        return SegmentationModel(document, ch=3, nc=len(Class), verbose=False)  # type: ignore[no-untyped-call]
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise WeightsMissingError(
+            f"{layout} describes a network that cannot be built ({error}). Use the .yaml that `tryon parser "
+            "convert` wrote beside the weights.",
+            input=str(layout),
+        ) from error

@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError
@@ -34,6 +34,7 @@ RETRY_POLICY = urllib3.Retry(
 """Consecutive attempts without a new byte, with exponential backoff (seconds), before a download fails."""
 
 _TIMEOUT = urllib3.Timeout(connect=15, read=60)  # seconds; a large file may pause, but not for a minute
+_MAX_REDIRECTS = 10
 _CHUNK = 1 << 20  # bytes per read: one progress report for each
 
 Progress = Callable[[int, int | None], None]
@@ -48,7 +49,7 @@ def download(url: str, target: Path, report: Progress) -> None:
     environment.
 
     Args:
-        url: the file's URL; redirects are followed.
+        url: the file's URL; redirects are followed, but not from https to http.
         target: the file to write. A second file next to it stores the version of a partial download.
         report: called after each chunk.
 
@@ -91,9 +92,7 @@ def _request_rest(
     headers = {"Accept-Encoding": "identity", "User-Agent": "tryon-workers"}
     if size and version:
         headers |= {"Range": f"bytes={size}-", "If-Range": version}
-    response = pool.request(
-        "GET", url, headers=headers, preload_content=False, retries=retry, timeout=_TIMEOUT
-    )
+    response = _get(pool, url, headers, retry)
     try:
         if response.status == 416 and size:  # The partial file is longer than the server's file: restart.
             file.truncate(0)
@@ -109,6 +108,35 @@ def _request_rest(
     finally:
         response.close()
     return True
+
+
+def _get(
+    pool: urllib3.PoolManager, url: str, headers: dict[str, str], retry: urllib3.Retry
+) -> urllib3.BaseHTTPResponse:
+    """Return the answer to a GET; redirects are followed, but not from https to another scheme."""
+    for _ in range(_MAX_REDIRECTS):
+        response = pool.request(
+            "GET",
+            url,
+            headers=headers,
+            preload_content=False,
+            retries=retry,
+            timeout=_TIMEOUT,
+            redirect=False,
+        )
+        location = response.get_redirect_location()
+        if not location:
+            return response
+        response.close()
+        target = urljoin(url, location)
+        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+            raise WeightsMissingError(
+                f"{url} redirects to {target}, which is not encrypted; it is not followed. Download the file "
+                "yourself from a source that you trust and import it with `tryon weights add`.",
+                input=url,
+            )
+        url = target
+    raise WeightsMissingError(f"{url} redirects more than {_MAX_REDIRECTS} times.", input=url)
 
 
 def _continues_at(response: urllib3.BaseHTTPResponse, size: int) -> bool:

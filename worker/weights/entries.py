@@ -52,7 +52,7 @@ class Weight:
         source: where it comes from.
         member: its name at the source.
         bytes, sha256: its size and hash; a file that differs is never loaded. None if they are not published:
-            the hash of the first installed file is recorded, and no other file is loaded later.
+            the user is asked, the hash of the file is recorded, and no other file is loaded later.
         required: whether the default configuration needs it.
         group: name of a set of files that are only useful together and are fetched together.
         check: "module:function" that raises unless the content is valid, for a file without a published hash.

@@ -10,7 +10,7 @@ from pathlib import Path
 from config.errors import WeightsMissingError
 from worker.weights import licences
 from worker.weights.entries import Weight, catalogue, entry, join_names, select
-from worker.weights.folder import digest_of, install, state
+from worker.weights.folder import Trust, digest_of, distrust, install, state
 from worker.weights.sources import FETCHERS, SILENT, Listener, unpack
 
 PARTIAL = ".partial"
@@ -23,6 +23,7 @@ def fetch(
     listener: Listener = SILENT,
     *,
     accept: licences.Accept = licences.refuse,
+    trust: Trust = distrust,
     replace: bool = False,
 ) -> None:
     """Install the model files of these names and groups; without names, the required files.
@@ -35,10 +36,11 @@ def fetch(
         models_dir: the models folder.
         listener: receives messages and progress.
         accept: called for each licence that must be accepted first; see `licences.require`.
+        trust: called for each file without a published hash; see `folder.install`.
         replace: whether to install valid files again.
 
-    Raises WeightsMissingError when a licence is not accepted, a source does not deliver a file, or the
-    delivered file is not the expected one.
+    Raises WeightsMissingError when a licence is not accepted, a file is not trusted, a source does not
+    deliver a file, or the delivered file is not the expected one.
     """
     needed: dict[str, list[Weight]] = {}
     for weight in select(names):
@@ -54,7 +56,7 @@ def fetch(
         try:
             with closing(FETCHERS[source.kind](source, weights, partial, listener)) as arrivals:
                 for weight, file in arrivals:
-                    _check_and_install(weight, file, models_dir, listener)
+                    _check_and_install(weight, file, models_dir, listener, trust)
         finally:
             _remove_if_empty(partial)
             _remove_if_empty(partial.parent)
@@ -67,6 +69,7 @@ def add(
     *,
     name: str | None = None,
     accept: licences.Accept = licences.refuse,
+    trust: Trust = distrust,
 ) -> None:
     """Copy a file of the user into the models folder.
 
@@ -76,9 +79,10 @@ def add(
         listener: receives messages.
         name: which model file it is. Without it, the file is identified by its sha256, else by its file name.
         accept: called if its licence must be accepted first; see `licences.require`.
+        trust: called if it has no published hash; see `folder.install`.
 
-    Raises WeightsMissingError when the file is not in the catalogue, is not the named one, or its licence is
-    not accepted.
+    Raises WeightsMissingError when the file is not in the catalogue, is not the named one, its licence is not
+    accepted, or it is not trusted.
     """
     if not file.is_file():
         raise WeightsMissingError(f"There is no file {file}.", input=str(file))
@@ -91,7 +95,7 @@ def add(
         may_be_archive = weight.sha256 is None or digest_of(copy) != weight.sha256
         if may_be_archive and weight.source.kind == "github":
             copy = unpack(weight, copy, Path(folder))
-        _check_and_install(weight, copy, models_dir, listener)
+        _check_and_install(weight, copy, models_dir, listener, trust)
 
 
 def _identify(file: Path) -> Weight:
@@ -112,12 +116,14 @@ def _identify(file: Path) -> Weight:
     )
 
 
-def _check_and_install(weight: Weight, file: Path, models_dir: Path, listener: Listener) -> None:
+def _check_and_install(
+    weight: Weight, file: Path, models_dir: Path, listener: Listener, trust: Trust
+) -> None:
     """Check the file and move it into the models folder; an invalid file is deleted, not resumed."""
     try:
         if weight.check:
             _check_content(weight, file, listener)
-        install(weight, file, models_dir, listener.message)
+        install(weight, file, models_dir, listener.message, trust)
     except WeightsMissingError:
         file.unlink(missing_ok=True)
         raise

@@ -13,6 +13,9 @@ from worker.weights.entries import Weight, catalogue, entry
 
 State = Literal["present", "missing", "damaged"]
 
+Trust = Callable[[Weight, str, int], bool]
+"""Called with a model file without a published hash, its sha256 and its size; returns if it is trusted."""
+
 
 @dataclass(frozen=True)
 class WeightStatus:
@@ -103,25 +106,37 @@ def state(weight: Weight, models_dir: Path) -> State:
     return "present" if digest_of(file) == expected else "damaged"
 
 
-def install(weight: Weight, file: Path, models_dir: Path, report: Callable[[str], None]) -> None:
+def distrust(_weight: Weight, _digest: str, _size: int) -> bool:
+    """Trust no file."""
+    return False
+
+
+def install(
+    weight: Weight, file: Path, models_dir: Path, report: Callable[[str], None], trust: Trust = distrust
+) -> None:
     """Rename a file to its final name in the models folder, if it is the right one.
 
     Args:
         weight: the model file that it should be.
         file: the file, on the file system of the models folder.
         models_dir: the models folder.
-        report: receives a message if the hash is recorded for the first time.
+        report: receives a message if the hash is recorded.
+        trust: called if the catalogue has no hash and the file is not the one of an earlier installation.
 
-    Raises WeightsMissingError when its size or hash is not that of the catalogue.
+    Raises WeightsMissingError when its size or hash is not that of the catalogue, or it is not trusted.
     """
     size = file.stat().st_size
     digest = digest_of(file)
     if weight.sha256 is None:
-        _record_digest(weight, digest, models_dir)
-        report(
-            f"{weight.name}: trusted on first use, because its hash is not published. Recorded: sha256 "
-            f"{digest}, {size} bytes. No other file will be loaded under this name."
-        )
+        recorded = _recorded_digest(weight, models_dir)
+        if recorded != digest:
+            if not trust(weight, digest, size):
+                raise _not_trusted(weight, digest, size, recorded)
+            _record_digest(weight, digest, models_dir)
+            report(
+                f"{weight.name}: trusted on first use, because its hash is not published. Recorded: sha256 "
+                f"{digest}, {size} bytes. No other file will be loaded under this name."
+            )
     elif (size, digest) != (weight.bytes, weight.sha256):
         raise WeightsMissingError(
             f"{weight.source.name} delivered another file than expected for {weight.name}: {size} bytes, "
@@ -131,6 +146,16 @@ def install(weight: Weight, file: Path, models_dir: Path, report: Callable[[str]
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
     os.replace(file, models_dir / weight.file)
+
+
+def _not_trusted(weight: Weight, digest: str, size: int, recorded: str | None) -> WeightsMissingError:
+    earlier = f" An earlier installation had the sha256 {recorded}." if recorded else ""
+    return WeightsMissingError(
+        f"{weight.name} has no published hash, so nothing proves that this is the authors' file: {size} "
+        f"bytes, sha256 {digest}.{earlier} Compare it with another source, then trust it with the flag "
+        "--trust. No model file was changed.",
+        input=weight.name,
+    )
 
 
 def digest_of(file: Path) -> str:

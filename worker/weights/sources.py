@@ -190,9 +190,14 @@ def _folder_links(url: str) -> dict[str, str]:
 
     response = requests.get(url, timeout=_HTTP_TIMEOUT_S)
     response.raise_for_status()
+    scheme = urlsplit(url).scheme
+    if any(urlsplit(answer.url).scheme != scheme for answer in (*response.history, response)):
+        raise WeightsMissingError(f"{url} redirects to {response.url}, which is not encrypted.", input=url)
     links: dict[str, str] = {}
     for anchor in BeautifulSoup(response.text, "html.parser").find_all("a", href=True):
         href = urljoin(url, str(anchor["href"]))
+        if urlsplit(href).scheme != scheme:
+            continue
         match = re.fullmatch(r"/file/d/([-\w]+)(/view)?", urlsplit(href).path)
         if not match:
             continue

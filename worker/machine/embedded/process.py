@@ -21,6 +21,9 @@ POLL_INTERVAL_S = 0.02
 TAIL_LINES = 15
 """Last lines of a log that an error message quotes."""
 
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+"""Modes of the folder of logs and of a log: keys of pictures may be in them."""
+
 
 class ServerError(Exception):
     """A server or worker did not start or did not answer; the message has the end of its log."""
@@ -82,9 +85,11 @@ class Process:
         Call this from the main thread: the child ends with the thread that started it.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.chmod(_PRIVATE_FOLDER)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.1"))
-        with self.log.open("ab") as log:
+        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE_FILE), "ab") as log:
+            os.fchmod(log.fileno(), _PRIVATE_FILE)  # one of an earlier version may be open to others
             self.child = subprocess.Popen(  # noqa: S603 - no shell; the caller chooses the command
                 command_line(command, death_signal, user),
                 stdin=subprocess.DEVNULL,

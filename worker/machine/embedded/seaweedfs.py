@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import sysconfig
@@ -13,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from config.settings import settings
+from worker.machine.embedded.certificates import write_authority
 from worker.machine.embedded.process import Process, ServerError
 from worker.machine.embedded.state import DataFolder, write_private
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 _ACCESS_KEY = "tryon"
 _SERVICES = ("s3", "filer", "volume", "master", "admin")
+_HTTP_SERVERS = ("master", "filer", "volume", "admin")
+_SERVERS = (*_HTTP_SERVERS, "s3", "msg_broker")
+_CLIENTS = ("client", "worker")
+_TOKENS = ("signing", "signing.read", "filer_signing", "filer_signing.read")
+_TOKEN_KEY_BYTES = 32
+_IDLE_S = 3  # the inner servers stop only when their last connection has been idle for so long
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 10
 
@@ -56,11 +64,41 @@ class SeaweedFS:
         self.remove_sockets()  # of an earlier run that was killed
         self.home.mkdir(mode=0o700, exist_ok=True)
         (self.home / "data").mkdir(exist_ok=True)
+        self._write_security()
         self.process.start(
             [_binary(), "-logtostderr=true", "mini", f"-options={self._write_options()}"],
             environment={"PATH": os.defpath, "HOME": str(self.home)},
             death_signal=self.stop_signal,
         )
+
+    def _write_security(self) -> None:
+        """Write the file with which the server closes its inner ports to everybody but itself.
+
+        The inner servers have no passwords: who reaches them reads the keys of the S3 server and all objects.
+        So each accepts only connections with a certificate of an authority that is made here, at each start.
+        """
+        folder = self.home / ".seaweedfs"  # where the server looks for it, in its home folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_authority(folder, (*_SERVERS, *_CLIENTS))
+        sections: dict[str, dict[str, str]] = {
+            # The tokens with which these servers let each other in.
+            **{f"jwt.{name}": {"key": secrets.token_hex(_TOKEN_KEY_BYTES)} for name in _TOKENS},
+            "access": {"ui": "false"},
+            "filer.expose_directory_metadata": {"enabled": "false"},
+            "grpc": {"ca": str(folder / "ca.crt")},
+            **{f"grpc.{name}": _pair(folder, name) for name in (*_SERVERS, *_CLIENTS)},
+            **{
+                f"https.{name}": {"ca": str(folder / "ca.crt"), **_pair(folder, name)}
+                for name in (*_HTTP_SERVERS, "client")
+            },
+        }
+        sections["https.client"]["enabled"] = "true"
+        lines = [
+            line
+            for section, values in sections.items()
+            for line in (f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in values.items()))
+        ]
+        write_private(folder / "security.toml", "\n".join(lines) + "\n")
 
     def _write_options(self) -> Path:
         """Write the keys and the options; return the file of the options.
@@ -82,21 +120,29 @@ class SeaweedFS:
             "admin.password": self.folder.password("s3-admin"),
             "admin.ui": "false",
             "webdav": "false",
-            "disableHttp": "true",  # of the filer, whose pages have no password
+            "disableHttp": "true",  # of master and filer: their pages have no password
+            "s3.iam": "false",  # users and keys come from the file above
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             # On by default: it sends data about the cluster to the vendor.
             "master.telemetry": "false",
+            "idleTimeout": _IDLE_S,
             **self._ports,
         }
         write_private(options_file, "".join(f"{name}={value}\n" for name, value in options.items()))
         return options_file
 
     def remove_sockets(self) -> None:
-        """Remove the socket files that the server leaves behind."""
+        """Remove the socket files that the server leaves behind. Raises ServerError for another user's."""
         for port in self._ports.values():
             for socket in _SOCKET_FOLDER.glob(f"seaweedfs-*-{port}.sock"):
-                socket.unlink(missing_ok=True)
+                try:
+                    socket.unlink(missing_ok=True)
+                except PermissionError as error:
+                    raise ServerError(
+                        f"{socket} belongs to another user, who would receive what the S3 store sends to "
+                        "itself. Remove it, or set TRYON_S3_ENDPOINT_URL."
+                    ) from error
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the server accepts objects, and create the two buckets if they do not exist."""
@@ -119,6 +165,15 @@ class SeaweedFS:
             self.process.wait_until(lambda: _create_buckets(client), timeout_s, ClientError, BotoCoreError)
         finally:
             client.close()
+
+
+def _pair(folder: Path, name: str) -> dict[str, str]:
+    return {"cert": str(folder / f"{name}.crt"), "key": str(folder / f"{name}.key")}
+
+
+def _toml(value: str) -> str:
+    """Return the value as TOML: a truth value, or a text, which JSON writes in the same way."""
+    return value if value in ("true", "false") else json.dumps(value, ensure_ascii=False)
 
 
 def _create_buckets(client: "S3Client") -> None:
