@@ -129,6 +129,21 @@ def test_a_hostile_wake_up_is_dropped(request: pytest.FixtureRequest, send: Send
     assert jobs.counts() == {"succeeded": 1}
 
 
+def test_the_log_has_one_line_per_event_and_no_key(
+    request: pytest.FixtureRequest, send: Send, quick_worker: WorkerProcess
+) -> None:
+    keys, _ = put(request, suffix="-private")
+    send([["unknown\nFORGED"], {}, {}], "x\nFORGED", task="tasks.pose")
+    send([["people/private-missing.jpg", keys[1]], {}, {}], "unlucky")
+    record = row("unlucky")
+    assert "people/private-missing.jpg" in record["error"]["message"]
+    wait_for(lambda: "unknown\\nFORGED" in quick_worker.log.read_text(), "the line of the wake-up")
+    log = quick_worker.log.read_text()
+    assert not any(line.startswith("FORGED") for line in log.splitlines())
+    assert "<person>" in log
+    assert "private" not in log
+
+
 @pytest.mark.parametrize(("deliveries", "status"), [(1, "succeeded"), (MAX_DELIVERIES, "failed")])
 def test_a_request_that_was_delivered_too_often_is_set_aside(
     deliveries: int, status: str, request: pytest.FixtureRequest, servers: EmbeddedServers, send: Send

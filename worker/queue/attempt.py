@@ -9,6 +9,7 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from config import logs
 from config.errors import InternalError, JobTimeoutError, OutOfMemoryError, TryonError
 from config.settings import settings
 from db import jobs
@@ -53,6 +54,7 @@ class Attempt:
         self._models = models
         self._wake = wake
         self._started_at = time.perf_counter()
+        logs.hide({claim.person_key: "person", claim.cloth_key: "cloth"})
 
     def begin(self) -> bool:
         """Look the artifact up. True: it has to be computed here. False: the attempt has ended."""
