@@ -3,7 +3,7 @@
 #   docker build --target producer -t tryon-producer .
 # The gpu image has PyTorch with CUDA and also runs without a graphics card.
 
-FROM python:3.11-slim AS base
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7 AS base
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PATH=/opt/venv/bin:$PATH \
@@ -70,5 +70,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=gpu-packages /opt/venv /opt/venv
 COPY --from=models /opt/tryon/models /opt/tryon/models
+# A volume that is mounted here takes over the owner.
+RUN mkdir -p /opt/tryon/models/compiled && chown 10001 /opt/tryon/models/compiled
 USER 10001
 CMD ["celery", "-A", "worker.app", "worker", "-Q", "gpu", "-n", "gpu@%h", "--loglevel", "INFO"]
