@@ -19,7 +19,7 @@ TERMINAL_OUTAGE_TIMEOUT_S = 3
 
 def _application() -> typer.Typer:
     """Return the command line with all commands. They import little; the rest is imported when one runs."""
-    from tasks.cli import bench, cascade, evaluate, garment, parser
+    from tasks.cli import bench, cascade, evaluate, garment, layout, parser
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, result, status, submit
@@ -42,6 +42,7 @@ def _application() -> typer.Typer:
     app.add_typer(parser.app, name="parser")
     app.add_typer(garment.app, name="garment")
     app.add_typer(cascade.app, name="cascade")
+    app.add_typer(layout.app, name="layout")
     return app
 
 
