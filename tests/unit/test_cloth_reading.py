@@ -91,6 +91,12 @@ def test_two_garments_are_refused(photo: Canvas, reading: GarmentReading) -> Non
         require_suitable(photo, both)
 
 
+@pytest.mark.parametrize("level", [246, 20])
+def test_a_blank_picture_shows_no_garment(level: int) -> None:
+    with pytest.raises(GarmentMaskError, match="No garment was found"):
+        prepare(np.full((400, 300, 3), level, np.uint8), garment_reader())
+
+
 def test_a_tiny_garment_is_refused(photo: Canvas) -> None:
     small = cv2.resize(photo, (96, 128), interpolation=cv2.INTER_AREA)
     with pytest.raises(GarmentUnsuitableError, match="pixels large"):

@@ -64,7 +64,7 @@ STAGES = (
     Stage(
         "cloth",
         queues.CPU,
-        version=4,
+        version=5,
         methods=cloth.METHODS,
         sources=("cloth",),
         setting="cloth_mask",
@@ -83,7 +83,7 @@ STAGES = (
     Stage(
         "generate",
         queues.GPU,
-        version=8,
+        version=9,
         methods=ENGINES,
         sources=("person",),
         needs=("pose", "cloth", "parse"),
