@@ -77,14 +77,16 @@ def read_and_separate(
     except GarmentMaskError:
         return SeparatedGarment(reading, None)
     own = _garment(reading, photo)
-    if own.any():
-        confirmed = _confirmed(cutout, own, settings)
-        if _agree(confirmed, own, settings):
-            return SeparatedGarment(reading, confirmed)
+    confirmed = _confirmed(cutout, own, settings) if own.any() else cutout
+    agreement = _agreement(confirmed, own)
+    if agreement >= settings.min_agreement:
+        return SeparatedGarment(reading, confirmed)
     if cutout.plain_share >= settings.plain:
         again = reader.read(_on_contrast(cutout, settings))
-        if _agree(cutout, _garment(again, photo), settings):
+        if _agreement(cutout, _garment(again, photo)) >= settings.min_agreement:
             return SeparatedGarment(again, cutout)
+    if cutout.plain_share >= settings.studio and agreement >= settings.min_agreement_studio:
+        return SeparatedGarment(reading, confirmed)
     return SeparatedGarment(reading, None)
 
 
@@ -100,10 +102,8 @@ def _garment(reading: GarmentReading, photo: Image) -> Flags:
     return np.asarray(reading.mask_of_photo(*photo.shape[:2]) >= MASK_THRESHOLD)
 
 
-def _agree(cutout: Cutout, own: Flags, settings: SeparationSettings) -> bool:
-    is_studio = cutout.plain_share >= settings.studio
-    least = settings.min_agreement_studio if is_studio else settings.min_agreement
-    return iou(cutout.alpha >= 128, own) >= least
+def _agreement(cutout: Cutout, own: Flags) -> float:
+    return iou(cutout.alpha >= 128, own)
 
 
 def _confirmed(cutout: Cutout, own: Flags, settings: SeparationSettings) -> Cutout:
