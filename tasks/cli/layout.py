@@ -11,7 +11,7 @@ app = typer.Typer(help="Train and measure the network that predicts the layout a
 
 DATA = Path(".tryon/ccp-prepared")
 RUN = Path(".tryon/layout-training/run")
-SHIPPED = Path(__file__).parents[2] / "worker/geometric/model/layout.safetensors"
+EXPORTED = RUN / "layout.safetensors"
 
 Data = Annotated[Path, typer.Option(help="Folder of labelled people: NNNN.json and NNNN_c.png.")]
 
@@ -28,13 +28,13 @@ def train(
     from worker.lab.layout_training.train import train as run_training
 
     averaged = run_training(data, run, minutes, settings=TrainSettings(threads=threads))
-    err.print(f"To ship it: `tryon layout export {averaged}`")
+    err.print(f"To use it: `tryon layout export {averaged}`")
 
 
 @app.command()
 def export(
     averaged: Annotated[Path, typer.Argument(help="averaged.pt of a run.", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(help="The .safetensors to write, in half precision.")] = SHIPPED,
+    target: Annotated[Path, typer.Argument(help="The .safetensors to write, in half precision.")] = EXPORTED,
 ) -> None:
     """Write a run's averaged weights as safetensors in half precision."""
     from worker.lab.layout_training.export import export as export_weights
@@ -45,7 +45,9 @@ def export(
 @app.command()
 def evaluate(
     data: Data = DATA,
-    weights: Annotated[Path, typer.Option(help="The network's .safetensors.", dir_okay=False)] = SHIPPED,
+    weights: Annotated[
+        Path, typer.Option(help="The network's .safetensors.", exists=True, dir_okay=False)
+    ] = EXPORTED,
     subset: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     sheet: Annotated[
         Path | None, typer.Option(help="Write layouts of garments that the people do not wear here, as PNG.")

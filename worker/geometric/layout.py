@@ -17,15 +17,12 @@ from torch import nn
 from torch.nn import functional
 
 from config.errors import PoseError
-from worker import weights
 from worker.geometric.proportions import Proportions
 from worker.images.arrays import Flags, Floats, Labels, Points
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Body25 as J
 from worker.images.maps import Part, Pose
 from worker.weights.checkpoint import load_state_dict, shapes
-
-WEIGHTS = "layout"
 
 INPUT_SCALE = 4
 """Canvas pixels per input pixel: an arm is then about ten pixels wide."""
@@ -158,11 +155,6 @@ class LayoutPredictor:
         state = load_state_dict(file, shapes(network))
         network.load_state_dict(state, strict=True)
         return cls(network.float())
-
-    @classmethod
-    def installed(cls, models_dir: Path) -> "LayoutPredictor":
-        """Return the predictor of the models folder. Raises WeightsMissingError when it is missing."""
-        return cls.load(weights.path(WEIGHTS, models_dir))
 
     def layout_after(self, pose: Pose, parse: Labels, proportions: Proportions) -> Labels:
         """Return what each pixel will be, a label of `After`, uint8 (1024, 768).
