@@ -33,8 +33,8 @@ class SuitabilitySettings:
         min_area: least share of the photograph that the network's mask covers if there is a garment.
         min_upper_body: least probability of a garment for the upper body.
         worn, folded, back, open: least probability from which a garment counts as worn by a person, folded,
-            seen from behind, or open at the front. Acceptable labelled garments have at most 0.09, 0.14, 0.32
-            and 0.54.
+            seen from behind, or open at the front. Closed labelled garments have at most 0.54; blazers, which
+            hang open a little, more, and they can be worn.
         contact: a side of the photograph that touches this much of the garment's extent cuts it off; whole
             garments touch at most 0.16, and with a cuff cut off mostly less than 0.3.
         contact_strip: width of the strip at a side that counts as touching, pixels.
@@ -54,10 +54,10 @@ class SuitabilitySettings:
     min_range: float = 6.0
     min_area: float = 0.004
     min_upper_body: float = 0.5
-    worn: float = 0.2
+    worn: float = 0.3
     folded: float = 0.5
-    back: float = 0.6
-    open: float = 0.6
+    back: float = 0.85
+    open: float = 0.9
     contact: float = 0.5
     contact_strip: int = 3
     outside: float = 0.07
