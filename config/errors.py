@@ -22,9 +22,11 @@ class TryonError(Exception):
         stage: the pipeline stage that raised the error, or None.
         input: the input at fault (an object key, an option or a file name), or None.
         retryable: whether the same job may succeed when it is retried unchanged.
+        outage: whether something outside the job is away: the stage is then postponed and uses no attempt.
     """
 
     retryable: ClassVar[bool] = False
+    outage: ClassVar[bool] = False
 
     def __init__(self, message: str, *, input: str | None = None, stage: str | None = None) -> None:
         super().__init__(message)
@@ -98,6 +100,27 @@ class WeightsMissingError(TryonError):
 
 class StorageError(TryonError):
     """The object store did not answer, or answered with an unexpected error."""
+
+    retryable = True
+    outage = True
+
+
+class ArtifactError(TryonError):
+    """A stored artifact is missing or damaged; the stage that made it is run again."""
+
+    retryable = True
+
+
+class WorkerError(TryonError):
+    """The worker cannot run stages any more, for example because its GPU is lost; it ends, and another one
+    takes the stage."""
+
+    retryable = True
+    outage = True
+
+
+class QueueLimitError(TryonError):
+    """The tenant has too many queued jobs; submit again when some have started."""
 
     retryable = True
 

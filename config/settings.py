@@ -113,6 +113,48 @@ class Settings(BaseSettings):
     outage_patience_s: float = Field(
         30, ge=0, description="How long a transaction is retried while the database is unreachable, seconds."
     )
+    postpone_max_s: float = Field(
+        30,
+        gt=0,
+        description="Longest pause before a stage is tried again that was postponed because the object "
+        "store, the database or a GPU is away, seconds; the pauses double from `TRYON_RETRY_BACKOFF_S`. Only "
+        "`TRYON_JOB_TIMEOUT_S` ends such a job.",
+    )
+    s3_connect_timeout_s: float = Field(
+        3, gt=0, description="Time limit for a connection to the object store, seconds."
+    )
+    s3_read_timeout_s: float = Field(
+        10, gt=0, description="Time limit for the next bytes of the object store, seconds."
+    )
+    max_unforeseen_errors: int = Field(
+        3,
+        ge=1,
+        description="Jobs that end in an unforeseen error one after the other in one worker process before "
+        "it counts as broken, returns the last one's stage and ends.",
+    )
+    tenant_limit: int | None = Field(
+        None, ge=1, description="Most queued jobs of one tenant; more are refused. Unset: no limit."
+    )
+    keep_artifacts_days: float | None = Field(
+        7,
+        gt=0,
+        description="Days after their last use when artifacts are deleted; a job that needs one again makes "
+        "it again.",
+    )
+    keep_jobs_days: float | None = Field(
+        None,
+        gt=0,
+        description="Days after its end when a job is deleted with its result picture. Unset: never.",
+    )
+    keep_uploads_days: float | None = Field(
+        None,
+        gt=0,
+        description="Days after which uploaded inputs are deleted, whatever their key, unless an unfinished "
+        "job needs them. Unset: never.",
+    )
+    database_pool_size: int = Field(
+        5, ge=1, description="Connections to the database that a process keeps open; up to 10 more are made."
+    )
 
     @property
     def models_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""The tables: jobs, their stages, aliases of job ids, and the workers that run stages."""
+"""The tables: jobs, their stages, aliases of job ids, tenants, and the workers that run stages."""
 
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -24,6 +25,12 @@ JOB_STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
 STAGE_STATUSES = ("blocked", "ready", "waiting", "running", "succeeded", "failed", "canceled")
 WORKER_STATES = ("starting", "ready", "busy", "failed")
 
+DEFAULT_TENANT = "default"
+"""The tenant of a job whose request names none."""
+
+MAX_TENANT_LENGTH = 64
+"""Longest name of a tenant, characters."""
+
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     """Return the constraint that the column has one of the values."""
@@ -31,12 +38,19 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
+_UNFINISHED = text("status IN ('queued', 'running')")
+
+
 class Base(DeclarativeBase):
     """The declarative base of all tables."""
 
 
 class Job(Base):
-    """One try-on: a person, a garment, the options, and the result or the error."""
+    """One try-on: a person, a garment, the options, and the result or the error.
+
+    Jobs are served in the order of `urgency`: the time of submission, put earlier by a fixed time for each
+    step of priority. So a waiting job becomes more urgent than later ones of any priority.
+    """
 
     __tablename__ = "jobs"
 
@@ -44,6 +58,10 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     status: Mapped[str] = mapped_column(String(16), default="queued")
     priority: Mapped[int] = mapped_column(SmallInteger, default=0)
+    tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), server_default=text("'default'"))
+    queued_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    urgency: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    input_digests: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'"))
     person_key: Mapped[str] = mapped_column(Text)
     cloth_key: Mapped[str] = mapped_column(Text)
     options: Mapped[dict[str, Any]] = mapped_column(JSONB)
@@ -56,15 +74,12 @@ class Job(Base):
 
     __table_args__ = (
         _one_of("status", JOB_STATUSES),
-        # The order in which jobs are served; the sweep of expired jobs reads it too.
-        Index(
-            "jobs_unfinished",
-            text("priority DESC"),
-            "created_at",
-            "id",
-            postgresql_where=text("status IN ('queued', 'running')"),
-        ),
+        Index("jobs_unfinished", "urgency", "id", postgresql_where=_UNFINISHED),
+        Index("jobs_deadline", "queued_at", postgresql_where=_UNFINISHED),
+        Index("jobs_of_tenant", "tenant", "urgency", "id", postgresql_where=text("status = 'queued'")),
         Index("jobs_created", "created_at"),
+        Index("jobs_of_person", "person_key"),
+        Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 
 
@@ -76,12 +91,36 @@ class JobAlias(Base):
     alias: Mapped[str] = mapped_column(String(255), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
 
+    __table_args__ = (Index("job_aliases_of_job", "job_id"),)
+
+
+class Tenant(Base):
+    """Who submits jobs, and when a stage of theirs was claimed last."""
+
+    __tablename__ = "tenants"
+
+    name: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), primary_key=True)
+    served_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Deletion(Base):
+    """A job that was deleted: when, why, and how much; nothing that names a picture."""
+
+    __tablename__ = "deletions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deleted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    reason: Mapped[str] = mapped_column(String(32))
+    job_id: Mapped[str] = mapped_column(String(255))
+    removed: Mapped[dict[str, int]] = mapped_column(JSONB)
+
 
 class Stage(Base):
     """One stage of a job.
 
     ``blocked`` until every stage in ``after`` has succeeded, then ``ready``; ``running`` under a lease;
-    ``waiting`` while another job's stage computes the same artifact.
+    ``waiting`` while another job's stage computes the same artifact. `tenant` and `urgency` are the job's:
+    here an index gives the next stage to claim. `postponed` counts returns without an attempt.
     """
 
     __tablename__ = "stages"
@@ -93,6 +132,9 @@ class Stage(Base):
     after: Mapped[list[str]] = mapped_column(ARRAY(String(32)))
     status: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    postponed: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), server_default=text("'default'"))
+    urgency: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     not_before: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -110,8 +152,17 @@ class Stage(Base):
 
     __table_args__ = (
         _one_of("status", STAGE_STATUSES),
+        Index(
+            "stages_claimable",
+            "name",
+            "tenant",
+            "urgency",
+            "job_id",
+            postgresql_where=text("status = 'ready'"),
+        ),
         Index("stages_ready", "queue", "woken_at", postgresql_where=text("status = 'ready'")),
         Index("stages_leased", "lease_until", postgresql_where=text("status = 'running'")),
+        Index("stages_of_artifact", "artifact_key", postgresql_where=text("artifact_key IS NOT NULL")),
         Index("stages_waiting", "artifact_key", postgresql_where=text("status = 'waiting'")),
         # At most one stage leads an artifact at a time.
         Index(

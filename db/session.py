@@ -3,12 +3,14 @@
 import functools
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from config.endpoints import database_url
@@ -29,10 +31,20 @@ once."""
 MAX_RETRY_DELAY_S = 2.0
 """Largest delay between two retries, seconds: a database that is back is noticed this soon."""
 
+MAX_OVERFLOW = 10
+"""Connections beyond the pool's size that a process may open for a moment, as SQLAlchemy's default."""
+
 _engines: dict[int, Engine] = {}
 """Process id -> its engine."""
 
+_first_use = threading.Lock()
+
+_last_contact_lost = time.monotonic()
+"""When a transaction of this process last failed because the database was away, or when the process began."""
+
 _outage_timeout_s: float | None = None
+
+_outages = 0
 
 
 class DatabaseUnavailableError(Exception):
@@ -42,23 +54,51 @@ class DatabaseUnavailableError(Exception):
 def engine() -> Engine:
     """Return the process's engine. A forked child gets its own, because sockets cannot be shared."""
     pid = os.getpid()
-    if pid not in _engines:
-        for inherited in _engines.values():
-            inherited.dispose(close=False)  # the parent still uses these sockets
-        _engines.clear()
-        _engines[pid] = create_engine(
-            database_url(),
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": f"tryon-{pid}"},
-        )
-    return _engines[pid]
+    with _first_use:
+        if pid not in _engines:
+            _forget_inherited(pid)
+            _engines[pid] = create_engine(
+                database_url(),
+                pool_pre_ping=True,
+                pool_size=settings().database_pool_size,
+                max_overflow=MAX_OVERFLOW,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": f"tryon-{pid}"},
+            )
+        return _engines[pid]
 
 
 def dispose() -> None:
-    """Close the process's connections and forget the engine."""
-    for process_engine in _engines.values():
-        process_engine.dispose()
-    _engines.clear()
+    """Close the process's connections and forget the engine; a parent's connections stay open."""
+    with _first_use:
+        _forget_inherited(os.getpid())
+        for own in _engines.values():
+            own.dispose()
+        _engines.clear()
+
+
+def contact_s() -> float:
+    """Return for how long this process has reached the database without a failure, seconds."""
+    return time.monotonic() - _last_contact_lost
+
+
+def outages() -> int:
+    """Return how many times a transaction of this process has found the database away."""
+    return _outages
+
+
+def _forget_inherited(pid: int) -> None:
+    """Forget the engines of parent processes without closing their sockets, which the parents still use."""
+    for other in [key for key in _engines if key != pid]:
+        _engines.pop(other).dispose(close=False)
+
+
+def _renew_lock() -> None:
+    """Give a forked child its own lock: a thread that the child does not have may hold the parent's."""
+    global _first_use
+    _first_use = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def set_outage_timeout(seconds: float) -> None:
@@ -77,6 +117,7 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        global _last_contact_lost, _outages
         timeout_s = settings().outage_patience_s if _outage_timeout_s is None else _outage_timeout_s
         deadline = time.monotonic() + timeout_s
         delay_s = FIRST_RETRY_DELAY_S
@@ -84,28 +125,32 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
             try:
                 with Session(engine()) as session, session.begin():
                     return function(session, *args, **kwargs)
-            except DBAPIError as error:
+            except (DBAPIError, PoolTimeoutError) as error:
                 if not _is_transient(error):
                     raise
+                _last_contact_lost = time.monotonic()
+                _outages += 1
+                cause = getattr(error, "orig", error)
                 if time.monotonic() + delay_s > deadline:
                     address = engine().url.render_as_string(hide_password=True)
                     raise DatabaseUnavailableError(
-                        f"Postgres at {address} does not answer ({error.orig}). Start it, or correct "
+                        f"Postgres at {address} does not answer ({cause}). Start it, or correct "
                         "TRYON_DATABASE_URL."
                     ) from error
-                log.warning("Postgres is unreachable (%s); retrying in %.2f s", error.orig, delay_s)
+                log.warning("Postgres is unreachable (%s); retrying in %.2f s", cause, delay_s)
                 time.sleep(delay_s)
                 delay_s = min(delay_s * 2, MAX_RETRY_DELAY_S)
 
     return run
 
 
-def _is_transient(error: DBAPIError) -> bool:
-    """Whether the same transaction may succeed later: no connection, a restart, a deadlock."""
-    if error.connection_invalidated:
+def _is_transient(error: DBAPIError | PoolTimeoutError) -> bool:
+    """Whether the same transaction may succeed later: no connection, a restart, a failover, a deadlock."""
+    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
         return isinstance(error, OperationalError)  # no connection could be made
-    # 08 connection, 40 deadlock or serialisation, 53 too many connections, 57P shutdown or starting up
-    return state[:2] in {"08", "40", "53"} or state.startswith("57P")
+    # 08 connection, 40 deadlock or serialisation, 53 too many connections, 57P shutdown or starting up,
+    # 57014 statement_timeout, 25006 read-only: a standby during a failover
+    return state[:2] in {"08", "40", "53"} or state.startswith("57P") or state in {"57014", "25006"}

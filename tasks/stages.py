@@ -26,7 +26,12 @@ def _run(name: str, job_id: str) -> str:
     from worker.queue import process, runner, wake  # a producer imports this module but runs no stage
 
     worker = process.current()
-    runner.run_stage(job_id, name, worker=worker.name, models=worker.models, wake=partial(wake.send, app))
+    try:
+        runner.run_stage(
+            name, worker=worker.name, models=worker.models, wake=partial(wake.send, app), health=worker.health
+        )
+    finally:
+        process.leave_if_broken()
     return job_id
 
 

@@ -55,11 +55,14 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
         return self.AsyncResult(submitted.job_id)
 
     def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
+        from db.models import DEFAULT_TENANT
         from worker.queue import wake
 
         arguments = request.options()
         if request.idempotency_key is not None:
             arguments["idempotency_key"] = request.idempotency_key
+        if request.tenant != DEFAULT_TENANT:
+            arguments["tenant"] = request.tenant
         defaults = {
             "priority": wake.message_priority(self.app, request.priority),
             "retry_policy": wake.QUICK_RETRY,

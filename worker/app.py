@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 app = Celery("tryon", include=["tasks"], set_as_current=False, fixups=[])
 app.config_from_object("worker.celeryconfig")
 
+POOLS = ("prefork", "solo", "processes")
+"""Celery's pools in which one process runs one stage at a time; `processes` is another name of prefork."""
+
 _queues: tuple[str, ...] = queues.ALL
 _devices: list[str] = ["cpu"]
 
@@ -43,6 +46,14 @@ def _prepare(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> Non
     from worker.stages import table
 
     set_up_logging()
+    pool = str(options.get("pool") or conf.worker_pool)
+    if not any(name in pool for name in POOLS):
+        log.critical(
+            "This worker cannot start: the pool %s shares a process between stages that run at once, but "
+            "models, time limits and heartbeats need a process each. Use --pool prefork (or solo).",
+            pool,
+        )
+        sys.exit(os.EX_CONFIG)
     selected = options.get("queues") or queues.ALL
     _queues = tuple(selected.split(",") if isinstance(selected, str) else selected)
     try:

@@ -6,8 +6,8 @@ are imported by producers too: they import NumPy, OpenCV and PyTorch inside thei
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,12 +25,14 @@ class StageInput:
         names: `person`, `cloth` -> the name of that input in an error: its object key or path.
         artifacts: stage name -> the bundle that this stage made.
         options: the job options and settings that the stage reads, from `worker.stages.table.selected`.
+        canceled: returns whether the job was canceled meanwhile; long loops ask it and stop.
     """
 
     sources: Mapping[str, bytes]
     names: Mapping[str, str]
     artifacts: Mapping[str, Bundle]
     options: Mapping[str, Any]
+    canceled: Callable[[], bool] = field(default=lambda: False)
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,15 @@ class Method(ABC):
     Attributes:
         name: what the stage's option or setting calls it.
         packages: imports that are not installed on every machine that runs the stage.
+        libraries: distributions whose version may change the output's pixels.
+        uses_device: whether the model runs on the worker's device; a GPU rounds differently from a processor.
         batches: whether `run_batch` does several jobs faster than `run` does one after the other.
     """
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
+    libraries: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
+    uses_device: ClassVar[bool] = False
     batches: ClassVar[bool] = False
 
     def available(self) -> bool:

@@ -33,6 +33,14 @@ def register_worker(
 
 
 @transition
+def fail_worker(session: Session, name: str, message: str) -> None:
+    """Write that a worker process ends because it cannot run stages any more."""
+    session.execute(
+        update(Worker).where(Worker.name == name).values(state="failed", message=message, seen_at=func.now())
+    )
+
+
+@transition
 def worker_present(session: Session, name: str) -> bool:
     """Record that an idle worker is alive. False when the table has no such worker."""
     seen = session.execute(update(Worker).where(Worker.name == name).values(seen_at=func.now()))

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.jobs.records import ACTIVE_JOB_STATUSES
 from db.jobs.rows import current_stage, existing_job_id
 from db.models import Job, Stage
 from db.session import transition
+
+MAX_QUEUE_POSITION = 10_000
+"""Largest place in the queue that is told: counting more would slow down the poll of every waiting job."""
 
 
 @transition
@@ -25,6 +28,7 @@ def status(session: Session, job_id: str) -> dict[str, Any]:
         "progress": _progress(job, stages),
         "queue_position": _queue_position(session, job),
         "attempt": max((stage.attempt for stage in stages), default=0),
+        "tenant": job.tenant,
         "person_key": job.person_key,
         "cloth_key": job.cloth_key,
         "options": job.options,
@@ -67,6 +71,7 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
         "name": stage.name,
         "status": stage.status,
         "attempt": stage.attempt,
+        "postponed": stage.postponed,
         "queued_ms": _milliseconds(stage.queued_ms),
         "run_ms": _milliseconds(stage.run_ms),
         "compute_ms": _milliseconds(stage.compute_ms),
@@ -87,16 +92,22 @@ def _progress(job: Job, stages: Sequence[Stage]) -> int:
 
 
 def _queue_position(session: Session, job: Job) -> int | None:
-    """Return the job's place among the queued jobs, from 1; None when it is not queued."""
+    """Return the job's place among the queued jobs of its tenant, from 1, at most MAX_QUEUE_POSITION.
+
+    None when it is not queued.
+    """
     if job.status != "queued":
         return None
-    ahead = or_(
-        Job.priority > job.priority,
-        and_(Job.priority == job.priority, Job.created_at < job.created_at),
-        and_(Job.priority == job.priority, Job.created_at == job.created_at, Job.id < job.id),
+    ahead = (
+        select(Job.id)
+        .where(
+            Job.status == "queued",
+            Job.tenant == job.tenant,
+            tuple_(Job.urgency, Job.id) < tuple_(job.urgency, job.id),
+        )
+        .limit(MAX_QUEUE_POSITION - 1)
     )
-    number = session.scalar(select(func.count()).select_from(Job).where(Job.status == "queued", ahead))
-    return int(number or 0) + 1
+    return int(session.scalar(select(func.count()).select_from(ahead.subquery())) or 0) + 1
 
 
 def _iso(moment: datetime | None) -> str | None:

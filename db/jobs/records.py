@@ -16,7 +16,15 @@ class UnknownJobError(LookupError):
 
 
 class IdempotencyConflictError(ValueError):
-    """The idempotency key belongs to a job with another person, garment or options."""
+    """The idempotency key or the id belongs to a job with another person, garment or options."""
+
+
+class NotRetryableError(Exception):
+    """The job cannot be started again."""
+
+
+class TenantLimitError(Exception):
+    """The tenant has as many queued jobs as it may have."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class Claim:
     job_id: str
     stage: str
     attempt: int
+    postponed: int
+    """How often the stage was returned without an attempt since its last attempt that counted."""
     worker: str
     priority: int
     person_key: str
@@ -60,6 +70,8 @@ class Claim:
     options: Mapping[str, Any]
     artifacts: Mapping[str, str]
     """Stage name -> artifact key of the job's stages that have succeeded."""
+    input_digests: Mapping[str, str]
+    """`person`, `cloth` -> sha256 of the input that the job's stages have read so far."""
 
 
 def retry_delay_s(attempt: int, *, max_attempts: int, backoff_s: float) -> float | None:

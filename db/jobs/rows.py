@@ -13,13 +13,13 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Result,
-    and_,
     case,
     exists,
     func,
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.orm import Session
@@ -30,8 +30,11 @@ from db.models import Job, JobAlias, Stage, Worker
 DUE = (Stage.status == "ready", or_(Stage.not_before.is_(None), Stage.not_before <= func.now()))
 """Conditions of a stage that may be claimed now."""
 
-QUEUE_ORDER = (Job.priority.desc(), Job.created_at, Job.id)
-"""The order in which jobs are served."""
+QUEUE_ORDER = (Stage.urgency, Stage.job_id)
+"""The order in which a tenant's stages are served."""
+
+MAX_WAKE_UPS = 100
+"""Most wake-ups that one transition returns: its caller sends them before it goes on."""
 
 Conditions = tuple[ColumnElement[bool], ...]
 
@@ -82,7 +85,7 @@ def lock_artifact(session: Session, artifact_key: str) -> None:
 
 def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: float) -> Claim | None:
     """Assign a stage of a locked job to the worker. None when the stage is not ready or not yet due."""
-    attempt = session.execute(
+    taken = session.execute(
         update(Stage)
         .where(Stage.job_id == job.id, Stage.name == stage, *DUE)
         .values(
@@ -96,9 +99,9 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
             artifact_key=None,
             cache_hit=None,
         )
-        .returning(Stage.attempt)
-    ).scalar()
-    if attempt is None:
+        .returning(Stage.attempt, Stage.postponed)
+    ).one_or_none()
+    if taken is None:
         return None
     if job.status == "queued":
         job.status = "running"
@@ -107,13 +110,15 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
     return Claim(
         job_id=job.id,
         stage=stage,
-        attempt=attempt,
+        attempt=taken.attempt,
+        postponed=taken.postponed,
         worker=worker,
         priority=job.priority,
         person_key=job.person_key,
         cloth_key=job.cloth_key,
         options=job.options,
         artifacts={row.name: str(row.artifact_key) for row in succeeded},
+        input_digests=job.input_digests,
     )
 
 
@@ -145,20 +150,21 @@ def release_waiting_stages(session: Session, artifact_key: str | None) -> list[t
 
 
 def record_wake_ups(session: Session, stages: Sequence[tuple[str, str]]) -> list[WakeUp]:
-    """Record that wake-ups of these stages (job id, name) are sent now. Returns the most urgent first."""
+    """Record that wake-ups of these stages (job id, name) are sent now. Returns the most urgent first.
+
+    Of more than MAX_WAKE_UPS only so many are woken: the sweep wakes the rest.
+    """
     if not stages:
         return []
+    woken = stages[:MAX_WAKE_UPS]
     rows = session.execute(
         update(Stage)
-        .where(
-            Job.id == Stage.job_id,
-            or_(*(and_(Stage.job_id == job_id, Stage.name == name) for job_id, name in stages)),
-        )
+        .where(Job.id == Stage.job_id, tuple_(Stage.job_id, Stage.name).in_(woken))
         .values(woken_at=func.now())
-        .returning(Stage.job_id, Stage.name, Stage.queue, Job.priority, Job.created_at)
+        .returning(Stage.job_id, Stage.name, Stage.queue, Job.priority, Stage.urgency)
         .execution_options(synchronize_session=False)
     ).all()
-    ordered = sorted(rows, key=lambda row: (-row.priority, row.created_at, row.job_id))
+    ordered = sorted(rows, key=lambda row: (row.urgency, row.job_id))
     return [WakeUp(row.job_id, row.name, row.queue, row.priority) for row in ordered]
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import and_, any_, func, select, update
+from sqlalchemy import ARRAY, Text, and_, any_, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord
+from db.jobs import order
 from db.jobs.failing import fail_attempt
-from db.jobs.records import ACTIVE_JOB_STATUSES, Claim, WakeUp
+from db.jobs.records import Claim, WakeUp
 from db.jobs.rows import (
     DUE,
     QUEUE_ORDER,
@@ -24,6 +25,9 @@ from db.jobs.rows import (
 )
 from db.models import Job, Stage, Worker
 from db.session import transition
+
+CLAIM_ROUNDS = 5
+"""How often a claim looks again when other workers were faster; the sweep then repeats the wake-up."""
 
 
 @transition
@@ -41,6 +45,37 @@ def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: fl
     if claimed is not None:
         set_worker_state(session, worker, "busy")
     return claimed
+
+
+@transition
+def claim_next(session: Session, stage: str, *, worker: str, lease_s: float) -> Claim | None:
+    """Claim the stage of this name that is next in the order of service; None when none is ready.
+
+    A wake-up for one job so takes the most urgent one: an urgent retry does not wait behind the messages of
+    a backlog.
+    """
+    for _ in range(CLAIM_ROUNDS):
+        candidates = order.candidates(session, stage)
+        if not candidates:
+            return None
+        job = _lock_first(session, [job_id for job_id, _ in candidates])
+        claimed = None if job is None else take_stage(session, job, stage, worker, lease_s)
+        if claimed is not None and job is not None:
+            if len({tenant for _, tenant in candidates}) > 1:
+                order.record_service(session, job.tenant)
+            set_worker_state(session, worker, "busy")
+            return claimed
+    return None
+
+
+def _lock_first(session: Session, job_ids: list[str]) -> Job | None:
+    """Lock the first of these jobs that no other transaction has locked; if all are, wait for the first."""
+    rank = func.array_position(cast(job_ids, ARRAY(Text)), cast(Job.id, Text))
+    free = select(Job).where(Job.id.in_(job_ids)).order_by(rank).limit(1).with_for_update(skip_locked=True)
+    first = session.scalars(free).one_or_none()
+    if first is None:
+        first = session.scalars(select(Job).where(Job.id == job_ids[0]).with_for_update()).one_or_none()
+    return first
 
 
 @transition
@@ -70,7 +105,6 @@ def claim_more(
         select(Job)
         .join(Stage, Stage.job_id == Job.id)
         .where(
-            Job.status.in_(ACTIVE_JOB_STATUSES),  # redundant, but an index then provides the order
             Stage.name == first.stage,
             Stage.attempt == 0,
             *DUE,
@@ -230,3 +264,86 @@ def fail(
     if stage is None:
         return None
     return record_wake_ups(session, release_waiting_stages(session, artifact_key))
+
+
+@transition
+def postpone(session: Session, claim: Claim, error: ErrorRecord, *, delay_s: float) -> bool:
+    """Return a stage without an attempt: something outside the job is away. False: the claim is not valid.
+
+    Args:
+        claim: the claim of the stage.
+        error: what is away, for the status.
+        delay_s: pause before the stage can be claimed again, seconds.
+    """
+    artifact_key = session.scalar(select(Stage.artifact_key).where(*claim_is_valid(claim)))
+    if artifact_key is not None:
+        lock_artifact(session, artifact_key)
+    returned = session.execute(
+        update(Stage)
+        .where(*claim_is_valid(claim))
+        .values(
+            status="ready",
+            attempt=Stage.attempt - 1,
+            postponed=Stage.postponed + 1,
+            error=dict(error),
+            artifact_key=None,
+            lease_until=None,
+            not_before=now_plus(delay_s),
+            ready_at=now_plus(delay_s),
+            woken_at=None,
+        )
+    )
+    release_waiting_stages(session, artifact_key)
+    release_worker(session, claim.worker)
+    return row_count(returned) == 1
+
+
+@transition
+def recompute(session: Session, claim: Claim, stage: str, *, max_attempts: int) -> list[WakeUp] | None:
+    """Run an earlier stage of the job again, because its artifact cannot be read; then this one.
+
+    Returns the wake-ups to send; None when the claim is not valid any more, or when the earlier stage has
+    used up its attempts.
+    """
+    artifact_key = session.scalar(select(Stage.artifact_key).where(*claim_is_valid(claim)))
+    if artifact_key is not None:
+        lock_artifact(session, artifact_key)
+    session.scalars(select(Job).where(Job.id == claim.job_id).with_for_update()).one()
+    current = session.scalars(select(Stage).where(*claim_is_valid(claim)).with_for_update()).one_or_none()
+    if current is None:
+        return None
+    repeated = session.execute(
+        update(Stage)
+        .where(
+            Stage.job_id == claim.job_id,
+            Stage.name == stage,
+            Stage.status == "succeeded",
+            Stage.attempt < max_attempts,
+        )
+        .values(status="ready", artifact_key=None, ready_at=func.now(), finished_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    if row_count(repeated) != 1:
+        return None
+    session.execute(
+        update(Stage)
+        .where(*claim_is_valid(claim))
+        .values(status="blocked", attempt=Stage.attempt - 1, artifact_key=None, lease_until=None)
+    )
+    release_worker(session, claim.worker)
+    waiting = release_waiting_stages(session, artifact_key)
+    return record_wake_ups(session, [(claim.job_id, stage), *waiting])
+
+
+@transition
+def pin_inputs(session: Session, claim: Claim, digests: Mapping[str, str]) -> dict[str, str]:
+    """Record the sha256 of inputs that no stage of the job has read before; return those on record."""
+    job = session.scalars(select(Job).where(Job.id == claim.job_id).with_for_update()).one()
+    job.input_digests = {**digests, **job.input_digests}
+    return dict(job.input_digests)
+
+
+@transition
+def release(session: Session, worker: str) -> None:
+    """Record that a worker has left a stage whose claim it lost, for example because its job was canceled."""
+    release_worker(session, worker)

@@ -8,9 +8,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord
-from db.jobs.records import ACTIVE_JOB_STATUSES, IdempotencyConflictError, StageSpec, Submission
-from db.jobs.rows import close_stages, existing_job_id, find_job_id
-from db.models import Job, JobAlias, Stage
+from db.jobs import order
+from db.jobs.records import (
+    ACTIVE_JOB_STATUSES,
+    IdempotencyConflictError,
+    StageSpec,
+    Submission,
+    TenantLimitError,
+)
+from db.jobs.retrying import restart
+from db.jobs.rows import close_stages, existing_job_id, find_job_id, record_wake_ups
+from db.models import DEFAULT_TENANT, Job, JobAlias, Stage
 from db.session import transition
 
 
@@ -24,27 +32,42 @@ def submit(
     options: Mapping[str, Any],
     stages: Sequence[StageSpec],
     priority: int = 0,
+    tenant: str = DEFAULT_TENANT,
+    tenant_limit: int | None = None,
     idempotency_key: str | None = None,
 ) -> Submission:
     """Write a job and its stages once: the same id or idempotency key returns the existing job.
 
-    Raises IdempotencyConflictError when the key belongs to a job with other inputs.
+    A job of the same idempotency key that has failed for a reason that may pass is started again.
+
+    Args:
+        job_id: the id.
+        person_key, cloth_key, options, stages, priority, tenant, idempotency_key: of the job.
+        tenant_limit: most queued jobs of the tenant; None: no limit.
+
+    Raises IdempotencyConflictError when the id or the key belongs to a job with other inputs, and
+    TenantLimitError.
     """
     existing = find_job_id(session, job_id)
+    inputs = {"person_key": person_key, "cloth_key": cloth_key, "options": dict(options)}
     if existing is not None:
+        _require_same(session.get_one(Job, existing), inputs, f"the id {job_id!r}")
         return Submission(existing, created=False)
+    if tenant_limit is not None:
+        _require_room(session, tenant, tenant_limit)
+    rank = order.urgency(priority)
     values = {
         "id": job_id,
         "idempotency_key": idempotency_key,
         "status": "queued",
         "priority": priority,
-        "person_key": person_key,
-        "cloth_key": cloth_key,
-        "options": dict(options),
+        "tenant": tenant,
+        "urgency": rank,
+        **inputs,
     }
     inserted = session.execute(insert(Job).values(values).on_conflict_do_nothing().returning(Job.id)).scalar()
     if inserted is None:
-        return _join_existing(session, values)
+        return _join_existing(session, values, inputs)
     for position, spec in enumerate(stages):
         # A stage that may start at once counts as woken: the caller sends its message next.
         ready_at = None if spec.after else func.now()
@@ -58,24 +81,45 @@ def submit(
                 status="blocked" if spec.after else "ready",
                 ready_at=ready_at,
                 woken_at=ready_at,
+                tenant=tenant,
+                urgency=rank,
             )
         )
     return Submission(job_id, created=True)
 
 
-def _join_existing(session: Session, values: Mapping[str, Any]) -> Submission:
+def _join_existing(session: Session, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> Submission:
     """Return the job that the insert conflicted with, after checking that its inputs are the same."""
     same_id = session.get(Job, values["id"])
     if same_id is not None:
+        _require_same(same_id, inputs, f"the id {same_id.id!r}")
         return Submission(same_id.id, created=False)
     job = session.scalars(select(Job).where(Job.idempotency_key == values["idempotency_key"])).one()
-    if any(getattr(job, name) != values[name] for name in ("person_key", "cloth_key", "options")):
-        raise IdempotencyConflictError(
-            f"the idempotency key {values['idempotency_key']!r} belongs to job {job.id}, which has another "
-            "person, garment or options; use a new key for a new job"
-        )
+    _require_same(job, inputs, f"the idempotency key {values['idempotency_key']!r}")
+    if job.status == "failed" and job.error is not None and job.error["retryable"]:
+        # A new try: the failure may have been an outage. The caller sends a message, as for a new job.
+        locked = session.scalars(select(Job).where(Job.id == job.id).with_for_update()).one()
+        if locked.status == "failed":
+            record_wake_ups(session, restart(session, locked))
+            return Submission(job.id, created=True)
     session.execute(insert(JobAlias).values(alias=values["id"], job_id=job.id).on_conflict_do_nothing())
     return Submission(job.id, created=False)
+
+
+def _require_same(job: Job, inputs: Mapping[str, Any], what: str) -> None:
+    """Raise IdempotencyConflictError unless a job has these inputs."""
+    if any(getattr(job, name) != value for name, value in inputs.items()):
+        raise IdempotencyConflictError(
+            f"{what} belongs to job {job.id}, which has another person, garment or options; use a new one "
+            "for a new job"
+        )
+
+
+def _require_room(session: Session, tenant: str, limit: int) -> None:
+    """Raise TenantLimitError when a tenant has so many queued jobs."""
+    queued = select(Job.id).where(Job.tenant == tenant, Job.status == "queued").limit(limit)
+    if session.scalar(select(func.count()).select_from(queued.subquery())) == limit:
+        raise TenantLimitError(f"the tenant {tenant!r} has {limit} queued jobs already")
 
 
 @transition

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord, InternalError, JobTimeoutError
@@ -26,16 +26,18 @@ ROWS_PER_SWEEP = 100
 on with the rest."""
 
 
-def reap(*, max_attempts: int, backoff_s: float, stage_timeout_s: float) -> int:
+def reap(*, max_attempts: int, backoff_s: float, stage_timeout_s: float, outage: bool = False) -> int:
     """Record a failed attempt for every stage whose lease has expired; returns how many.
 
     Args:
+        outage: whether the database was away in the meantime: a worker may have lost its stage for that, so
+            that the attempt does not count.
         max_attempts: attempts after which the stage and its job fail.
         backoff_s: delay after the first attempt, seconds; it doubles with every attempt.
         stage_timeout_s: time limit of an attempt, seconds; it decides which error the stage gets.
     """
     return sum(
-        _reap_stage(job_id, name, artifact_key, max_attempts, backoff_s, stage_timeout_s)
+        _reap_stage(job_id, name, artifact_key, max_attempts, backoff_s, stage_timeout_s, outage)
         for job_id, name, artifact_key in _expired_leases()
     )
 
@@ -61,6 +63,7 @@ def _reap_stage(
     max_attempts: int,
     backoff_s: float,
     stage_timeout_s: float,
+    outage: bool,
 ) -> bool:
     """Record a failed attempt if the stage's lease is still expired."""
     if artifact_key is not None:
@@ -78,8 +81,14 @@ def _reap_stage(
     ).one_or_none()
     if job is None or stage is None:
         return False  # it has ended, or another sweep was first
-    delay_s = retry_delay_s(stage.attempt, max_attempts=max_attempts, backoff_s=backoff_s)
-    fail_attempt(session, job, stage, _lost_worker_error(stage, stage_timeout_s), delay_s)
+    error = _lost_worker_error(stage, stage_timeout_s)
+    if outage:
+        stage.attempt -= 1
+        stage.postponed += 1
+        fail_attempt(session, job, stage, error, retry_after_s=0.0)
+    else:
+        delay_s = retry_delay_s(stage.attempt, max_attempts=max_attempts, backoff_s=backoff_s)
+        fail_attempt(session, job, stage, error, delay_s)
     release_waiting_stages(session, artifact_key)
     return True
 
@@ -125,7 +134,7 @@ def expire(session: Session, *, job_timeout_s: float) -> int:
     """Fail the unfinished jobs that were submitted longer ago than the time limit; returns how many."""
     expired = session.scalars(
         select(Job)
-        .where(Job.status.in_(ACTIVE_JOB_STATUSES), Job.created_at < now_plus(-job_timeout_s))
+        .where(Job.status.in_(ACTIVE_JOB_STATUSES), Job.queued_at < now_plus(-job_timeout_s))
         .limit(ROWS_PER_SWEEP)
         .with_for_update(skip_locked=True)
     ).all()
@@ -148,14 +157,19 @@ def ready_count(session: Session, queue: str) -> int:
 @transition
 def overdue_wakes(session: Session, queue: str, *, grace_s: float, limit: int) -> list[WakeUp]:
     """Return wake-ups of ready stages whose last wake-up is older than `grace_s`, the most urgent first."""
+    return _wake(session, queue, or_(Stage.woken_at.is_(None), Stage.woken_at <= now_plus(-grace_s)), limit)
+
+
+@transition
+def new_wakes(session: Session, queue: str, *, limit: int) -> list[WakeUp]:
+    """Return wake-ups of ready stages that were never woken: retried, postponed and released ones."""
+    return _wake(session, queue, Stage.woken_at.is_(None), limit)
+
+
+def _wake(session: Session, queue: str, which: ColumnElement[bool], limit: int) -> list[WakeUp]:
     rows = session.execute(
         select(Stage.job_id, Stage.name)
-        .join(Job, Job.id == Stage.job_id)
-        .where(
-            Stage.queue == queue,
-            *DUE,
-            or_(Stage.woken_at.is_(None), Stage.woken_at <= now_plus(-grace_s)),
-        )
+        .where(Stage.queue == queue, *DUE, which)
         .order_by(*QUEUE_ORDER)
         .limit(limit)
         .with_for_update(of=Stage, skip_locked=True)

@@ -22,7 +22,7 @@ def _application() -> typer.Typer:
     from tasks.cli import bench, cascade, evaluate, garment, layout, parser
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
-    from tasks.cli.jobs import cancel, result, status, submit
+    from tasks.cli.jobs import cancel, forget, result, retry, status, submit
     from tasks.cli.pictures import demo, run
     from tasks.cli.serve import db, sweep, up
 
@@ -33,7 +33,7 @@ def _application() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (up, demo, run, submit, status, result, cancel, doctor, sweep):
+    for command in (up, demo, run, submit, status, result, cancel, retry, forget, doctor, sweep):
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")

@@ -103,6 +103,42 @@ def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None
     print(f"Job {job_id} is canceled")
 
 
+def retry(job_ids: Annotated[list[str], typer.Argument(help="Ids of failed or canceled jobs.")]) -> None:
+    """Start failed or canceled jobs again; the stages that have succeeded stay."""
+    from worker.app import app
+    from worker.queue import wake
+
+    refused = False
+    for job_id in job_ids:
+        try:
+            wake.send(app, jobs.retry(job_id))
+            print(f"Job {job_id} is queued again")
+        except jobs.NotRetryableError as error:
+            typer.echo(f"Not retried: {error}", err=True)
+            refused = True
+    if refused:
+        raise typer.Exit(codes.JOB_FAILED)
+
+
+def forget(
+    job_id: Annotated[str | None, typer.Argument(help="The job's id.")] = None,
+    person: Annotated[
+        str | None, typer.Option(help="Object key of a person's photograph: all jobs with it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a job, or all jobs of a person, with result, artifacts and inputs that no other job uses."""
+    from worker.queue import retention
+
+    if (job_id is None) == (person is None):
+        raise typer.BadParameter("name either a job's id or --person KEY")
+    removed = retention.forget_job(job_id) if job_id else retention.forget_person(str(person))
+    if as_json:
+        print(json.dumps(removed))
+    else:
+        print("Deleted: " + (", ".join(f"{count} {kind}" for kind, count in removed.items()) or "nothing"))
+
+
 def upload(file_or_key: str) -> str:
     """Upload a file and return its object key; return anything else unchanged, as an object key."""
     path = Path(file_or_key)
@@ -149,6 +185,8 @@ def note(stage: dict[str, Any]) -> str:
         words += f", {stage['run_ms']:.0f} ms"
     if stage["cache_hit"]:
         words += ", from the cache"
+    if stage["postponed"]:
+        words += f", postponed {stage['postponed']} times"
     if stage["attempt"] > 1:
         words += f", attempt {stage['attempt']}"
     return words

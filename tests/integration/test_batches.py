@@ -100,11 +100,11 @@ def submit(job_id, *, pose=EARLIER_BUNDLES["pose"], **request):
     submit_drawable(job_id, EARLIER_BUNDLES | {"pose": pose}, **(defaults | request))
 
 
-def run(job_id, cascade, *, batch=3):
-    """Run the job's last stage; return the jobs that get a wake-up."""
+def run(cascade, *, batch=3):
+    """Run the last stage that is next in turn; return the jobs that get a wake-up."""
     wake_ups = []
-    models = SimpleNamespace(of=lambda method: cascade, batch=batch)
-    runner.run_stage(job_id, "generate", worker="w", models=models, wake=wake_ups.extend)
+    models = SimpleNamespace(of=lambda method: cascade, batch=batch, device="cpu")
+    runner.run_stage("generate", worker="w", models=models, wake=wake_ups.extend)
     return [wake_up.job_id for wake_up in wake_ups]
 
 
@@ -122,8 +122,8 @@ def test_ready_jobs_are_one_batch_and_each_gets_its_own_picture():
     submit("c", seed=3, priority=4)
     submit("geometric", seed=4, engine="geometric")
     cascade = SimulatedCascade()
-    run("a", cascade, batch=8)
-    assert cascade.calls == [[1, 3, 2]], "the job of the wake-up, then by priority"
+    run(cascade, batch=8)
+    assert cascade.calls == [[3, 1, 2]], "by priority, then by age"
     for job_id, seed in (("a", 1), ("b", 2), ("c", 3)):
         record, stage = jobs.status(job_id), generate_stage(job_id)
         assert (record["status"], record["engine"]) == ("succeeded", "viton_hd")
@@ -132,14 +132,12 @@ def test_ready_jobs_are_one_batch_and_each_gets_its_own_picture():
         assert storage().get_result(record["result_key"])
         assert (result(job_id)[..., 0] == seed).all()
     assert generate_stage("geometric")["status"] == "ready"
-    run("b", cascade)
-    assert len(cascade.calls) == 1, "its own wake-up arrives after it has succeeded"
 
 
 def test_a_picture_of_a_batch_equals_the_picture_of_a_job_alone():
     for seed in (1, 2):
         submit(f"job-{seed}", seed=seed)
-    run("job-1", SimulatedCascade())
+    run(SimulatedCascade())
     for seed in (1, 2):
         alone = StageInput(
             sources={"person": encode_png(PHOTO)},
@@ -154,7 +152,7 @@ def test_a_batch_size_of_1_claims_no_other_job():
     submit("a", seed=1)
     submit("b", seed=2)
     cascade = SimulatedCascade()
-    run("a", cascade, batch=1)
+    run(cascade, batch=1)
     assert cascade.calls == [[1]]
     assert generate_stage("b")["status"] == "ready"
 
@@ -163,9 +161,9 @@ def test_a_batch_has_at_most_the_configured_size_and_the_rest_stays_ready():
     for seed in range(5):
         submit(f"job-{seed}", seed=seed)
     cascade = SimulatedCascade()
-    run("job-4", cascade)
-    assert cascade.calls == [[4, 0, 1]], "the oldest first"
-    assert [generate_stage(f"job-{seed}")["status"] for seed in (2, 3)] == ["ready", "ready"]
+    run(cascade)
+    assert cascade.calls == [[0, 1, 2]], "the oldest first"
+    assert [generate_stage(f"job-{seed}")["status"] for seed in (3, 4)] == ["ready", "ready"]
 
 
 def test_an_invalid_input_fails_only_its_own_job():
@@ -173,7 +171,7 @@ def test_an_invalid_input_fails_only_its_own_job():
     submit("hipless", seed=2, pose=HIPLESS)
     submit("c", seed=3)
     cascade = SimulatedCascade()
-    run("a", cascade)
+    run(cascade)
     assert cascade.calls == [[1, 3]]
     record = jobs.status("hipless")
     assert (record["status"], record["error"]["name"]) == ("failed", "PoseError")
@@ -185,7 +183,7 @@ def test_the_error_of_the_wake_ups_job_is_raised_and_the_others_succeed():
     submit("hipless", seed=1, pose=HIPLESS)
     submit("b", seed=2)
     with pytest.raises(PoseError, match="right hip"):
-        run("hipless", SimulatedCascade())
+        run(SimulatedCascade())
     assert jobs.status("b")["status"] == "succeeded"
 
 
@@ -193,7 +191,7 @@ def test_a_deleted_input_fails_only_its_own_job():
     submit("a", seed=1)
     submit("deleted", seed=2, person_key="deleted")
     cascade = SimulatedCascade()
-    run("a", cascade)
+    run(cascade)
     assert cascade.calls == [[1]]
     assert jobs.status("deleted")["error"]["name"] == "InputValidationError"
     assert jobs.status("a")["status"] == "succeeded"
@@ -204,10 +202,10 @@ def test_two_jobs_with_the_same_artifact_compute_it_once():
     submit("twin", seed=1)
     submit("c", seed=3)
     cascade = SimulatedCascade()
-    assert run("a", cascade) == ["twin"]
+    assert run(cascade) == ["twin"]
     assert cascade.calls == [[1, 3]]
     assert (generate_stage("twin")["status"], generate_stage("twin")["attempt"]) == ("ready", 0)
-    run("twin", cascade)
+    run(cascade)
     assert len(cascade.calls) == 1
     assert generate_stage("twin")["cache_hit"]
     assert generate_stage("twin")["artifact_key"] == generate_stage("a")["artifact_key"]
@@ -221,7 +219,7 @@ def test_a_batch_too_large_for_the_devices_memory_is_computed_one_by_one(caplog)
     for seed in (1, 2, 3):
         submit(f"job-{seed}", seed=seed)
     cascade = SimulatedCascade(out_of_memory)
-    run("job-1", cascade)
+    run(cascade)
     assert cascade.calls == [[1, 2, 3], [1], [2], [3]]
     assert "computing each job alone: MemoryError: no memory for two" in caplog.text
     assert jobs.counts() == {"succeeded": 3}
@@ -236,14 +234,15 @@ def test_a_job_that_fails_its_batch_fails_alone_and_is_retried_alone():
     for seed in (1, 2, 3):
         submit(f"job-{seed}", seed=seed)
     cascade = SimulatedCascade(no_memory_for_seed_2)
-    run("job-1", cascade)
+    run(cascade)
     assert jobs.status("job-1")["status"] == jobs.status("job-3")["status"] == "succeeded"
     assert generate_stage("job-2")["error"]["name"] == "OutOfMemoryError"
     submit("job-4", seed=4)
-    with pytest.raises(OutOfMemoryError):
-        run("job-2", cascade)
-    run("job-4", cascade)
-    assert cascade.calls[-2:] == [[2], [4]], "a second attempt neither joins a batch nor adds jobs to its own"
+    for _ in ("second", "third"):
+        with pytest.raises(OutOfMemoryError):
+            run(cascade)
+    run(cascade)
+    assert cascade.calls[-3:] == [[2], [2], [4]], "a retry neither joins a batch nor adds jobs to its own"
 
 
 def test_a_batch_that_exceeds_the_time_limit_is_not_computed_one_by_one():
@@ -254,7 +253,7 @@ def test_a_batch_that_exceeds_the_time_limit_is_not_computed_one_by_one():
     submit("b", seed=2)
     cascade = SimulatedCascade(out_of_time)
     with pytest.raises(JobTimeoutError):
-        run("a", cascade)
+        run(cascade)
     assert cascade.calls == [[1, 2]]
     for job_id in ("a", "b"):
         stage = generate_stage(job_id)
@@ -264,7 +263,7 @@ def test_a_batch_that_exceeds_the_time_limit_is_not_computed_one_by_one():
 def test_a_job_canceled_during_the_computation_gets_no_picture():
     submit("a", seed=1)
     submit("b", seed=2)
-    run("a", SimulatedCascade(lambda items: jobs.cancel("b")))
+    run(SimulatedCascade(lambda items: jobs.cancel("b")))
     assert jobs.status("a")["status"] == "succeeded"
     assert (jobs.status("b")["status"], jobs.status("b")["result_key"]) == ("canceled", None)
 
@@ -278,7 +277,7 @@ def test_the_jobs_of_a_dead_workers_batch_are_retried_alone(monkeypatch):
     for seed in (1, 2):
         submit(f"job-{seed}", seed=seed)
     with pytest.raises(SystemExit):
-        run("job-1", SimulatedCascade(die))
+        run(SimulatedCascade(die))
     reaped_counts = []
 
     def both_are_reaped():
@@ -287,8 +286,8 @@ def test_the_jobs_of_a_dead_workers_batch_are_retried_alone(monkeypatch):
 
     wait_for(both_are_reaped, "both leases to expire")
     cascade = SimulatedCascade()
-    run("job-1", cascade)
-    run("job-2", cascade)
+    run(cascade)
+    run(cascade)
     assert cascade.calls == [[1], [2]]
     assert {generate_stage(f"job-{seed}")["attempt"] for seed in (1, 2)} == {2}
     assert jobs.counts() == {"succeeded": 2}

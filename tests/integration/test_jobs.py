@@ -260,7 +260,7 @@ def test_jobs_of_the_same_moment_are_queued_by_id():
     for job_id in ("b", "c", "a"):
         submit(job_id)
     with engine().begin() as connection:
-        connection.execute(text("UPDATE jobs SET created_at = now()"))
+        connection.execute(text("UPDATE jobs SET urgency = now()"))
     assert [jobs.status(job_id)["queue_position"] for job_id in ("a", "b", "c")] == [1, 2, 3]
 
 

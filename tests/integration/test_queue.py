@@ -12,7 +12,7 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 from PIL import Image
 
-from config.errors import InputValidationError, NoPersonError, StorageError
+from config.errors import InputValidationError, NoPersonError, OutOfMemoryError
 from config.settings import settings
 from db import jobs
 from tasks import tryon
@@ -124,7 +124,7 @@ def test_a_missing_object_is_named_in_the_error(request):
 
 
 def test_a_transient_error_is_retried(request, sweeping):
-    keys, _ = put(request, person="raise StorageError 2")
+    keys, _ = put(request, person="raise OutOfMemoryError 2")
     handle = tryon.delay(*keys)
     handle.get(timeout=60)
     record = jobs.status(handle.id)
@@ -133,9 +133,9 @@ def test_a_transient_error_is_retried(request, sweeping):
 
 
 def test_a_permanent_error_fails_after_the_last_attempt(request, sweeping):
-    keys, _ = put(request, person="raise StorageError")
+    keys, _ = put(request, person="raise OutOfMemoryError")
     handle = tryon.delay(*keys)
-    with pytest.raises(StorageError):
+    with pytest.raises(OutOfMemoryError):
         handle.get(timeout=60)
     assert jobs.status(handle.id)["attempt"] == settings().max_attempts
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from config.endpoints import S3Endpoint, s3_endpoint
-from config.errors import ImageLoadError, InputValidationError, StorageError
+from config.errors import ArtifactError, ImageLoadError, InputValidationError, StorageError
 from worker.artifacts import storage as module
 from worker.artifacts.storage import Storage, storage
 from worker.machine.embedded.servers import EmbeddedServers
@@ -57,7 +57,7 @@ def test_artifacts(store: Storage) -> None:
     store.put_artifact(ARTIFACT, b"one")
     assert store.has_artifact(ARTIFACT)
     assert store.get_artifact(ARTIFACT) == b"one"
-    with pytest.raises(StorageError, match=f"no object '{other}'"):
+    with pytest.raises(ArtifactError, match=f"{other} is missing"):
         store.get_artifact(other)
 
 

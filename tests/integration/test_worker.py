@@ -5,13 +5,14 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from config.errors import StorageError
+from config.errors import OutOfMemoryError
 from config.settings import settings
 from db import jobs
 from db.session import engine
 from tests.support.waiting import wait_for
 from worker.queue import process
 from worker.queue.attempt import Attempt, attempting
+from worker.queue.health import Health
 from worker.queue.intake import stage_specs
 
 BACKOFF_S = 100
@@ -73,7 +74,7 @@ def test_an_attempt_renews_its_lease_until_it_ends(job):
 
 
 def fail_with_transient_error():
-    Attempt(claim_pose(), models=None, wake=list).fail(StorageError("the store does not answer"))
+    Attempt(claim_pose(), models=None, wake=list, health=Health()).fail(OutOfMemoryError("too little"))
 
 
 def let_lease_expire():

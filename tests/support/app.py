@@ -52,7 +52,7 @@ def _around(owner, name, *, before=None, after=None, stage_of):
     setattr(owner, name, wrapped)
 
 
-_around(jobs, "claim", after="claimed", stage_of=lambda args: args[1])
+_around(jobs, "claim_next", after="claimed", stage_of=lambda args: args[0])
 _around(
     Storage,
     "put_artifact",
@@ -61,4 +61,4 @@ _around(
     stage_of=lambda args: args[1].split("/")[1],
 )
 _around(jobs, "finish", before="finishing", after="finished", stage_of=lambda args: args[0].stage)
-_around(runner, "run_stage", after="woken", stage_of=lambda args: args[1])
+_around(runner, "run_stage", after="woken", stage_of=lambda args: args[0])

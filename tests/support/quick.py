@@ -1,8 +1,8 @@
 """Stub stage functions: they take no time and need no models, so that a test covers the queue only.
 
 The text of a job's person object controls its stage pose (and that of the cloth object, cloth):
-``raise NoPersonError`` fails, ``raise StorageError N`` fails the first N attempts, ``hold NAME`` runs until
-the test releases it, anything else succeeds.
+``raise NoPersonError`` fails, ``raise OutOfMemoryError N`` fails the first N attempts, ``hold NAME`` runs
+until the test releases it, anything else succeeds.
 """
 
 import builtins

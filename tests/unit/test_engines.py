@@ -50,11 +50,14 @@ def test_a_registered_engine_is_accepted_selected_and_run(plain):
     asked = options(engine="plain", category="dresses", seed=7)
     row = table.stage("generate")
     assert table.method(row, asked) is plain
-    assert table.selected(row, asked) == {
+    read = table.selected(row, asked)
+    assert set(read.pop("libraries")) == set(plain.libraries)
+    assert read == {
         "engine": "plain",
         "category": "dresses",
         "seed": 7,
         "weights": {"plain-weights": "0" * 64},
+        "device": "cpu",
     }
     bundle = local.run_stage(
         row,

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from config.errors import ERRORS, InternalError, NoPersonError, from_record
+from config.errors import ERRORS, ArtifactError, InternalError, NoPersonError, from_record
 from config.settings import settings
 from worker.artifacts.bundle import pack, unpack
 from worker.images.frame import HEIGHT, WIDTH, Frame
@@ -78,7 +78,7 @@ def test_a_bundle_round_trip_is_exact_and_equal_bundles_are_equal_bytes():
 @pytest.mark.parametrize("damage", [lambda d: d[:-40], lambda d: b"", lambda d: d.replace(b"PNG", b"GNP")])
 def test_a_damaged_bundle_raises_a_named_error(damage):
     data = pack({"a.png": np.zeros((8, 8), np.uint8)})
-    with pytest.raises(InternalError, match="damaged"):
+    with pytest.raises(ArtifactError, match="damaged"):
         unpack(damage(data))["a.png"]
 
 

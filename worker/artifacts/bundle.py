@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import InternalError
+from config.errors import ArtifactError
 from worker.contract import Bundle
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -35,25 +35,29 @@ def pack(bundle: Bundle) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(data: bytes) -> "Packed":
-    """Return the bundle of these packed bytes. Raises InternalError when they are damaged."""
-    return Packed(data)
+def unpack(data: bytes, key: str = "") -> "Packed":
+    """Return the bundle of these packed bytes.
+
+    Raises ArtifactError, which names the artifact's key, when they are damaged; reading a member does too.
+    """
+    return Packed(data, key)
 
 
 class Packed(Mapping[str, Any]):
     """A packed bundle. Each member is decoded when it is read: most readers need few of them."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, key: str) -> None:
+        self._key = key
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except _DAMAGED as error:
-            raise _damaged(error) from error
+            raise self._damaged(error) from error
 
     def __getitem__(self, name: str) -> Any:
         try:
             return _decode(name, self.file(name))
         except _DAMAGED as error:
-            raise _damaged(error) from error
+            raise self._damaged(error) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._archive.namelist())
@@ -61,16 +65,24 @@ class Packed(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._archive.namelist())
 
+    def verify(self) -> None:
+        """Compare the checksums of all members. Raises ArtifactError."""
+        try:
+            damaged = self._archive.testzip()
+        except _DAMAGED as error:
+            raise self._damaged(error) from error
+        if damaged is not None:
+            raise self._damaged(ValueError(f"the checksum of {damaged} is wrong"))
+
     def file(self, name: str) -> bytes:
         """Return the bytes of a member's PNG, JPEG or JSON file. Raises KeyError when there is none."""
         try:
             return self._archive.read(name)
         except _DAMAGED as error:
-            raise _damaged(error) from error
+            raise self._damaged(error) from error
 
-
-def _damaged(error: Exception) -> InternalError:
-    return InternalError(f"A stored artifact is damaged: {error}")
+    def _damaged(self, error: Exception) -> ArtifactError:
+        return ArtifactError(f"The stored artifact {self._key} is damaged: {error}", input=self._key)
 
 
 def _encode(name: str, value: Any) -> bytes:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 import boto3
@@ -12,20 +14,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
 from config.endpoints import S3Endpoint, s3_endpoint
-from config.errors import ImageLoadError, InputValidationError, StorageError
+from config.errors import ArtifactError, ImageLoadError, InputValidationError, StorageError
 from config.settings import settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CONNECT_TIMEOUT_S = 5
-"""Time limit for a connection to the store, seconds."""
-
-READ_TIMEOUT_S = 30
-"""Time limit for the store's next bytes, seconds."""
-
-REQUEST_ATTEMPTS = 4
-"""Attempts of boto3 at one request, with backoff of its own, before StorageError is raised."""
+REQUEST_ATTEMPTS = 2
+"""Attempts of boto3 at one request before StorageError is raised: a longer outage postpones the stage."""
 
 CONNECTIONS = 10
 """Pooled connections: more than a worker process uses, enough for a producer with several threads."""
@@ -95,9 +91,24 @@ class Storage:
         return True
 
     def get_artifact(self, key: str) -> bytes:
-        """Return an artifact. Raises StorageError when it does not exist."""
+        """Return an artifact. Raises ArtifactError when it does not exist."""
         _check_artifact_key(key)
-        return self._get(key)
+        with self._named_errors(self.output_bucket, key):
+            try:
+                return self.client.get_object(Bucket=self.output_bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if _code(error) in _MISSING_CODES:
+                    raise ArtifactError(f"The artifact {key} is missing.", input=key) from error
+                raise
+
+    def delete_artifact(self, key: str) -> None:
+        """Delete an artifact; it may be missing."""
+        _check_artifact_key(key)
+        self._delete(key)
+
+    def delete_result(self, key: str) -> None:
+        """Delete a result picture; it may be missing."""
+        self._delete(key)
 
     def put_artifact(self, key: str, data: bytes) -> None:
         """Store an artifact. The same key always gets the same bytes."""
@@ -159,6 +170,37 @@ class Storage:
         with self._named_errors(self.output_bucket, key):
             return self.client.get_object(Bucket=self.output_bucket, Key=key)["Body"].read()
 
+    def old_artifacts(self, *, days: float, after: str, limit: int) -> tuple[list[str], str]:
+        """Return artifacts that were written longer ago than so many days, and where the next call goes on.
+
+        Args:
+            days: their least age.
+            after: "" for the beginning, or what the last call returned.
+            limit: objects to look at.
+        """
+        return self._old(self.output_bucket, "artifacts/", days, after, limit)
+
+    def old_inputs(self, *, days: float, after: str, limit: int) -> tuple[list[str], str]:
+        """Return uploaded inputs like `old_artifacts`."""
+        return self._old(self.input_bucket, "", days, after, limit)
+
+    def delete_input(self, key: str) -> None:
+        """Delete an uploaded input; it may be missing."""
+        with self._named_errors(self.input_bucket, key):
+            self.client.delete_object(Bucket=self.input_bucket, Key=key)
+
+    def _old(self, bucket: str, prefix: str, days: float, after: str, limit: int) -> tuple[list[str], str]:
+        with self._named_errors(bucket):
+            page = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
+        listed = page.get("Contents", [])
+        latest = datetime.now(UTC) - timedelta(days=days)
+        old = [item["Key"] for item in listed if item["LastModified"] < latest]
+        return old, listed[-1]["Key"] if page.get("IsTruncated") and listed else ""
+
+    def _delete(self, key: str) -> None:
+        with self._named_errors(self.output_bucket, key):
+            self.client.delete_object(Bucket=self.output_bucket, Key=key)
+
     def _put(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
         with self._named_errors(bucket, key):
             self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
@@ -201,14 +243,24 @@ class Storage:
 _storages: dict[int, Storage] = {}
 """Process id -> its client."""
 
+_first_use = threading.Lock()
+os.register_at_fork(after_in_child=lambda: _new_lock())
+
+
+def _new_lock() -> None:
+    """Give a forked child its own lock: the parent's may be held by a thread that the child does not have."""
+    global _first_use
+    _first_use = threading.Lock()
+
 
 def storage() -> Storage:
     """Return the process's client. A forked child gets its own, because connections cannot be shared."""
     pid = os.getpid()
-    if pid not in _storages:
-        _storages.clear()
-        _storages[pid] = Storage(s3_endpoint(), settings().input_bucket, settings().output_bucket)
-    return _storages[pid]
+    with _first_use:
+        if pid not in _storages:
+            _storages.clear()
+            _storages[pid] = Storage(s3_endpoint(), settings().input_bucket, settings().output_bucket)
+        return _storages[pid]
 
 
 def reset() -> None:
@@ -226,8 +278,8 @@ def _client(endpoint: S3Endpoint) -> "S3Client":
         aws_access_key_id=endpoint.access_key_id,
         aws_secret_access_key=endpoint.secret_access_key,
         config=Config(
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            connect_timeout=settings().s3_connect_timeout_s,
+            read_timeout=settings().s3_read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
             signature_version="s3v4",
             # A custom endpoint rarely has a host name for each bucket.

@@ -1,5 +1,6 @@
 """One attempt at a stage of a job: from the claimed row to the stored artifact, or to a named error."""
 
+import hashlib
 import logging
 import threading
 import time
@@ -10,7 +11,15 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from config import logs
-from config.errors import InternalError, JobTimeoutError, OutOfMemoryError, TryonError
+from config.errors import (
+    ArtifactError,
+    InputValidationError,
+    InternalError,
+    JobTimeoutError,
+    OutOfMemoryError,
+    TryonError,
+    WorkerError,
+)
 from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
@@ -18,6 +27,7 @@ from worker.artifacts.bundle import Packed, pack, unpack
 from worker.artifacts.storage import Storage, storage
 from worker.contract import Bundle, Method, StageInput
 from worker.images.decode import encode
+from worker.queue.health import Health, breaks_worker
 from worker.stages import table
 from worker.stages.models import Models
 
@@ -27,10 +37,16 @@ SendWakeUps = Callable[[list[jobs.WakeUp]], object]
 """Sends the wake-ups of stages that became ready."""
 
 
+class ClaimLostError(Exception):
+    """The claim is not valid any more: the job was canceled, or the stage was taken from this worker."""
+
+
 class Attempt:
     """One claim of a stage: call `begin`, then `compute`; in a batch, `begin`, then `complete`.
 
-    An error concerns this job only: it is written to the job's row and kept in `error`, not raised.
+    An error concerns this job only: it is written to the job's row and kept in `error`, not raised. When
+    something outside the job is away, the stage goes back without an attempt; when an artifact that it reads
+    is missing or damaged, the stage that made it runs again.
     Only DatabaseUnavailableError is raised, when the row cannot be written: the lease then expires and the
     sweep makes the stage ready again.
 
@@ -41,13 +57,16 @@ class Attempt:
         method: what computes the stage; set by `begin`.
         succeeded: whether the stage succeeded and the claim was still valid.
         error: the error with which the attempt failed, or None.
+        lost: set when the claim is known to be lost.
     """
 
     inputs: StageInput
     method: Method
 
-    def __init__(self, claim: jobs.Claim, *, models: Models, wake: SendWakeUps) -> None:
+    def __init__(self, claim: jobs.Claim, *, models: Models, wake: SendWakeUps, health: Health) -> None:
         self.claim = claim
+        self.lost = threading.Event()
+        self._health = health
         self.row = table.stage(claim.stage)
         self.succeeded = False
         self.error: TryonError | None = None
@@ -65,22 +84,25 @@ class Attempt:
                 source: store.get_input(names[source], max_bytes=settings().max_image_bytes)
                 for source in row.sources
             }
-            options = table.selected(row, claim.options)
+            self._require_pinned(sources)
+            options = table.selected(row, claim.options, self._models.device)
             self.method = table.method(row, options)  # the selected one: `auto` is resolved once
             self._artifact_key = table.artifact_key(row, sources, claim.artifacts, options)
             if not jobs.lead(claim, self._artifact_key):
                 log.info("%s waits for %s, which another job computes", self, self._artifact_key)
-            elif store.has_artifact(self._artifact_key):
-                self._finish(store.get_artifact(self._artifact_key), options, cache_hit=True)
+            elif (stored := self._stored_artifact()) is not None:
+                self._finish(stored, options, cache_hit=True)
             else:
-                artifacts = {need: unpack(store.get_artifact(claim.artifacts[need])) for need in row.needs}
-                self.inputs = StageInput(sources, names, artifacts, options)
+                keys = {need: claim.artifacts[need] for need in row.needs}
+                artifacts = {need: unpack(store.get_artifact(key), key) for need, key in keys.items()}
+                self.inputs = StageInput(sources, names, artifacts, options, self.lost.is_set)
                 return True
         return False
 
     def compute(self) -> None:
         """Run the stage's method and complete the attempt with its bundle."""
         with self._recording_errors():
+            self._require_claim()
             started_at = time.perf_counter()
             bundle = self.method.run(self._models.of(self.method), self.inputs)
             self.complete(bundle, 1000 * (time.perf_counter() - started_at))
@@ -93,6 +115,7 @@ class Attempt:
             compute_ms: duration of the computation, milliseconds.
         """
         with self._recording_errors():
+            self._require_claim()
             if isinstance(outcome, Exception):
                 raise outcome
             data = pack(outcome)
@@ -100,16 +123,23 @@ class Attempt:
             self._finish(data, self.inputs.options, compute_ms=compute_ms)
 
     def fail(self, problem: Exception) -> None:
-        """Record a failed attempt with the named error for this exception."""
-        error = _named_error(problem, self.claim)
+        """Record a failed attempt with the named error for this exception, or return the stage."""
+        error, unforeseen = _named_error(problem, self.claim)
+        if error is not problem:
+            error.__cause__ = problem
+        if isinstance(error, ArtifactError) and self._recompute(error):
+            return
+        self.error = error
+        if self._health.failed(self.claim.job_id, error, unforeseen=unforeseen):
+            delay_s = _postponed_for_s(self.claim.postponed)
+            log.warning("%s is postponed by %.1f s: %s: %s", self, delay_s, error.name, error.message)
+            jobs.postpone(self.claim, error.record(), delay_s=delay_s)
+            return
         log.warning("%s, attempt %d: %s: %s", self, self.claim.attempt, error.name, error.message)
         wake_ups = jobs.fail(
             self.claim, error.record(), retry_after_s=_retry_after_s(error, self.claim.attempt)
         )
         self._wake(wake_ups or [])
-        if error is not problem:
-            error.__cause__ = problem
-        self.error = error
 
     def __str__(self) -> str:
         return f"{self.claim.stage} of {self.claim.job_id}"
@@ -118,8 +148,10 @@ class Attempt:
         self, data: bytes, options: Mapping[str, Any], *, compute_ms: float = 0.0, cache_hit: bool = False
     ) -> None:
         """Mark the stage as succeeded with this packed bundle; after the last stage, deliver the result."""
-        bundle = unpack(data)
+        bundle = unpack(data, self._artifact_key)
         is_last = self.row is table.STAGES[-1]
+        if is_last and not jobs.heartbeat(self.claim, lease_s=settings().lease_s):
+            raise ClaimLostError  # a canceled job leaves no result
         result_key = _deliver(storage(), self.claim, bundle) if is_last else None
         wake_ups = jobs.finish(
             self.claim,
@@ -133,9 +165,59 @@ class Attempt:
         )
         if wake_ups is None:
             log.warning("%s lost its claim while it ran; its result is discarded", self)
+            if result_key is not None and jobs.status(self.claim.job_id)["status"] == "canceled":
+                storage().delete_result(result_key)
             return
         self.succeeded = True
+        self._health.succeeded()
         self._wake(wake_ups)
+
+    def _require_pinned(self, sources: Mapping[str, bytes]) -> None:
+        """Raise InputValidationError when an input is not the one that the job's earlier stages have read."""
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in sources.items()}
+        pinned = self.claim.input_digests
+        if not digests.keys() <= pinned.keys():
+            pinned = jobs.pin_inputs(self.claim, digests)
+        for name, digest in digests.items():
+            if pinned[name] != digest:
+                key = {"person": self.claim.person_key, "cloth": self.claim.cloth_key}[name]
+                raise InputValidationError(
+                    f"The {name}'s photograph was replaced while the job ran. Give every photograph a key of "
+                    "its own, and submit the job again.",
+                    input=key,
+                )
+
+    def _require_claim(self) -> None:
+        """Raise ClaimLostError when the heartbeat has found the claim lost."""
+        if self.lost.is_set():
+            raise ClaimLostError
+
+    def _stored_artifact(self) -> bytes | None:
+        """Return the stage's artifact if it is stored and readable; a damaged one is deleted."""
+        store = storage()
+        if not store.has_artifact(self._artifact_key):
+            return None
+        try:
+            data = store.get_artifact(self._artifact_key)
+            unpack(data, self._artifact_key).verify()
+        except ArtifactError as error:
+            log.warning("%s computes again: %s", self, error.message)
+            store.delete_artifact(self._artifact_key)
+            return None
+        return data
+
+    def _recompute(self, error: ArtifactError) -> bool:
+        """Run the stage again whose artifact cannot be read; return whether that was possible."""
+        makers = [name for name, key in self.claim.artifacts.items() if key == error.input]
+        if not makers:
+            return False
+        storage().delete_artifact(self.claim.artifacts[makers[0]])
+        wake_ups = jobs.recompute(self.claim, makers[0], max_attempts=settings().max_attempts)
+        if wake_ups is None:
+            return False
+        log.warning("%s runs %s again: %s", self, makers[0], error.message)
+        self._wake(wake_ups)
+        return True
 
     @contextmanager
     def _recording_errors(self) -> Iterator[None]:
@@ -144,17 +226,22 @@ class Attempt:
             yield
         except DatabaseUnavailableError:
             raise
+        except ClaimLostError:
+            log.warning("%s lost its claim: canceled, or taken by the sweep", self)
+            jobs.release(self.claim.worker)
         except Exception as problem:
             self.fail(problem)
 
 
 @contextmanager
-def attempting(claim: jobs.Claim, *, models: Models, wake: SendWakeUps) -> Iterator[Attempt]:
+def attempting(
+    claim: jobs.Claim, *, models: Models, wake: SendWakeUps, health: Health | None = None
+) -> Iterator[Attempt]:
     """Provide an attempt at the claimed stage while a thread renews its lease."""
-    attempt = Attempt(claim, models=models, wake=wake)
+    attempt = Attempt(claim, models=models, wake=wake, health=health or Health())
     stop = threading.Event()
     thread = threading.Thread(
-        target=_renew_lease, args=(claim, stop), name=f"heartbeat-{claim.stage}", daemon=True
+        target=_renew_lease, args=(claim, stop, attempt.lost), name=f"heartbeat-{claim.stage}", daemon=True
     )
     thread.start()
     try:
@@ -164,14 +251,20 @@ def attempting(claim: jobs.Claim, *, models: Models, wake: SendWakeUps) -> Itera
         thread.join()
 
 
-def _renew_lease(claim: jobs.Claim, stop: threading.Event) -> None:
-    """Renew the lease every `heartbeat_s` until `stop` is set or the claim is no longer valid."""
+def _renew_lease(claim: jobs.Claim, stop: threading.Event, lost: threading.Event) -> None:
+    """Renew the lease every `heartbeat_s` until `stop` is set; set `lost` when the claim is not valid.
+
+    No error ends the thread: without it a live worker would lose its stage.
+    """
     while not stop.wait(settings().heartbeat_s):
         try:
             if not jobs.heartbeat(claim, lease_s=settings().lease_s):
-                return  # ended, reaped or canceled: `finish` notices it by its own compare-and-set
+                lost.set()  # ended, reaped or canceled
+                return
         except DatabaseUnavailableError as error:
             log.warning("The lease of %s of %s was not renewed: %s", claim.stage, claim.job_id, error)
+        except Exception:
+            log.exception("The lease of %s of %s was not renewed", claim.stage, claim.job_id)
 
 
 def _deliver(store: Storage, claim: jobs.Claim, bundle: Packed) -> str:
@@ -186,8 +279,10 @@ def _deliver(store: Storage, claim: jobs.Claim, bundle: Packed) -> str:
     return result_key
 
 
-def _named_error(problem: Exception, claim: jobs.Claim) -> TryonError:
-    """Return the named error for an exception of the stage."""
+def _named_error(problem: Exception, claim: jobs.Claim) -> tuple[TryonError, bool]:
+    """Return the named error for an exception of the stage, and whether nobody foresaw it."""
+    unforeseen = False
+    error: TryonError
     if isinstance(problem, TryonError):
         error = problem
     elif isinstance(problem, SoftTimeLimitExceeded):
@@ -196,11 +291,20 @@ def _named_error(problem: Exception, claim: jobs.Claim) -> TryonError:
         )
     elif isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":  # PyTorch's
         error = OutOfMemoryError(f"The device had too little memory for the stage: {problem}")
+    elif breaks_worker(problem):
+        log.error("The worker is broken, found in %s of %s:", claim.stage, claim.job_id, exc_info=problem)
+        error = WorkerError(f"The worker cannot go on: {type(problem).__name__}: {problem}")
     else:
         log.error("Unexpected error in %s of %s:", claim.stage, claim.job_id, exc_info=problem)
         error = InternalError(f"{type(problem).__name__}: {problem}")
+        unforeseen = True
     error.stage = error.stage or claim.stage
-    return error
+    return error, unforeseen
+
+
+def _postponed_for_s(postponed: int) -> float:
+    """Return the pause of a stage that was postponed so often before, seconds."""
+    return float(min(settings().postpone_max_s, settings().retry_backoff_s * 2.0 ** min(postponed, 16)))
 
 
 def _retry_after_s(error: TryonError, attempt: int) -> float | None:

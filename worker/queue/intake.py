@@ -5,7 +5,8 @@ import json
 import math
 from typing import Any
 
-from config.errors import InputValidationError, TryonError
+from config.errors import InputValidationError, QueueLimitError, TryonError
+from config.settings import settings
 from db import jobs
 from worker.queue.request import MAX_KEY_LENGTH, TryonRequest
 from worker.stages.table import STAGES
@@ -35,8 +36,8 @@ def stage_specs() -> tuple[jobs.StageSpec, ...]:
 def accept(job_id: str, request: TryonRequest) -> jobs.Submission:
     """Write the job, or return the existing job of this id or idempotency key.
 
-    Raises InputValidationError when the id is not valid, or when the idempotency key belongs to another
-    person, garment or options.
+    Raises InputValidationError when the id is not valid, or when the id or the idempotency key belongs to
+    another person, garment or options; QueueLimitError when the tenant has too many queued jobs.
     """
     if not 0 < len(job_id) <= MAX_JOB_ID_LENGTH or not job_id.isprintable() or ".." in job_id.split("/"):
         raise InputValidationError(
@@ -52,8 +53,14 @@ def accept(job_id: str, request: TryonRequest) -> jobs.Submission:
             options=request.options(),
             stages=stage_specs(),
             priority=request.priority,
+            tenant=request.tenant,
+            tenant_limit=settings().tenant_limit,
             idempotency_key=request.idempotency_key,
         )
+    except jobs.TenantLimitError as error:
+        raise QueueLimitError(
+            f"The job was not accepted: {error}. Submit it again when some have started.", input="tenant"
+        ) from error
     except jobs.IdempotencyConflictError as error:
         raise InputValidationError(f"The request is not valid: {error}.", input="idempotency_key") from error
 

@@ -5,12 +5,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
+from worker.queue.health import Health
 from worker.stages import table
 from worker.stages.models import Models
 
@@ -29,12 +30,14 @@ class WorkerProcess:
         models: the models of its stages, loaded.
         stopping: set when the process stops.
         presence: the thread that records that the process is alive.
+        health: whether the process can still run stages.
     """
 
     name: str
     models: Models
     stopping: threading.Event
     presence: threading.Thread
+    health: Health = field(default_factory=Health)
 
 
 _current: WorkerProcess | None = None
@@ -75,6 +78,21 @@ def tear_down() -> None:
         _current = None
 
 
+def leave_if_broken() -> None:
+    """End a process that cannot run stages any more, at once; the pool or the supervisor starts a new one.
+
+    The row of the process says why. Nothing is closed: a lost GPU or a stopped graph may hang in it.
+    """
+    if _current is None or _current.health.broken is None:
+        return
+    log.critical("%s ends: %s", _current.name, _current.health.broken)
+    try:
+        jobs.fail_worker(_current.name, _current.health.broken)
+    finally:
+        logging.shutdown()
+        os._exit(os.EX_SOFTWARE)
+
+
 def current() -> WorkerProcess:
     """Return this worker process. Raises RuntimeError in a process without `set_up`."""
     if _current is None:
@@ -90,3 +108,5 @@ def _stay_present(name: str, stopping: threading.Event, register: Callable[..., 
                 register(state="ready")  # a sweep removed its row during an outage
         except DatabaseUnavailableError as error:
             log.warning("%s could not record that it is alive: %s", name, error)
+        except Exception:
+            log.exception("%s could not record that it is alive", name)

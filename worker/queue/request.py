@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from config.errors import InputValidationError
+from db.models import DEFAULT_TENANT, MAX_TENANT_LENGTH
 from worker.stages.engines import ENGINES
 from worker.stages.table import AUTO
 
@@ -41,6 +42,12 @@ class TryonRequest(BaseModel):
     priority: int = Field(
         0, ge=0, le=MAX_PRIORITY, description=f"0 to {MAX_PRIORITY}; {MAX_PRIORITY} is served first."
     )
+    tenant: str = Field(
+        DEFAULT_TENANT,
+        min_length=1,
+        max_length=MAX_TENANT_LENGTH,
+        description="Whose job it is: tenants are served in turn, so that none waits for another's backlog.",
+    )
     idempotency_key: str | None = Field(
         None,
         min_length=1,
@@ -48,7 +55,7 @@ class TryonRequest(BaseModel):
         description="Any text; a second submission with the same key returns the first job.",
     )
 
-    @field_validator("person_key", "cloth_key", "idempotency_key")
+    @field_validator("person_key", "cloth_key", "idempotency_key", "tenant")
     @classmethod
     def _printable(cls, value: str | None) -> str | None:
         if value is not None and not value.isprintable():
@@ -99,4 +106,4 @@ class TryonRequest(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Return the options as they are stored in the job's row."""
-        return self.model_dump(exclude={"person_key", "cloth_key", "idempotency_key"})
+        return self.model_dump(exclude={"person_key", "cloth_key", "idempotency_key", "tenant"})

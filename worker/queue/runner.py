@@ -10,16 +10,19 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from config.settings import settings
 from db import jobs
 from worker.queue.attempt import Attempt, SendWakeUps, attempting
+from worker.queue.health import Health, breaks_worker
 from worker.stages import table
 from worker.stages.models import Models
 
 log = logging.getLogger(__name__)
 
 
-def run_stage(job_id: str, name: str, *, worker: str, models: Models, wake: SendWakeUps) -> bool:
-    """Run a stage if it can be claimed, and `wake` the stages that become ready.
+def run_stage(
+    name: str, *, worker: str, models: Models, wake: SendWakeUps, health: Health | None = None
+) -> bool:
+    """Run the ready stage of this name that is next in the order of service, if there is one.
 
-    Returns whether this call claimed the stage and the stage succeeded.
+    Returns whether this call claimed a stage and the stage succeeded.
 
     If its method computes batches, ready stages of other jobs are claimed and run with it.
 
@@ -28,11 +31,13 @@ def run_stage(job_id: str, name: str, *, worker: str, models: Models, wake: Send
     stage ready again.
     """
     lease_s = settings().lease_s
-    claim = jobs.claim(job_id, name, worker=worker, lease_s=lease_s)
+    health = health or Health()
+    health.pause()
+    claim = jobs.claim_next(name, worker=worker, lease_s=lease_s)
     if claim is None:
-        log.info("%s of %s cannot be claimed: finished, running elsewhere or not yet due", name, job_id)
+        log.info("no stage %s is ready: finished, running elsewhere or not yet due", name)
         return False
-    start_attempt = partial(attempting, models=models, wake=wake)
+    start_attempt = partial(attempting, models=models, wake=wake, health=health)
     with ExitStack() as attempts:
         first = attempts.enter_context(start_attempt(claim))
         if first.begin():
@@ -61,6 +66,10 @@ def _compute_batch(batch: list[Attempt], models: Models) -> None:
                 attempt.fail(problem)
             return
         except Exception as problem:
+            if breaks_worker(problem):  # nothing can be computed here any more
+                for attempt in batch:
+                    attempt.fail(problem)
+                return
             log.warning("The batch failed; computing each job alone: %s: %s", type(problem).__name__, problem)
         else:
             share_ms = 1000 * (time.perf_counter() - started_at) / len(batch)

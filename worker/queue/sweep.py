@@ -2,22 +2,28 @@
 
 import logging
 import threading
+import time
 from dataclasses import asdict, dataclass
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from config import queues
+from config.errors import StorageError
 from config.settings import settings
 from db import jobs
-from db.session import DatabaseUnavailableError
+from db.session import DatabaseUnavailableError, contact_s, outages
 from worker.queue import wake
 from worker.queue.process import PRESENCE_INTERVAL_S
+from worker.queue.retention import Pruner
 
 log = logging.getLogger(__name__)
 
 MAX_QUEUED_WAKE_UPS = 100
 """Length up to which the sweep fills a queue: enough for many workers, and no flood after an outage."""
+
+PRUNE_INTERVAL_S = 60.0
+"""Interval between two batches of deletions, seconds: 200 objects a minute keep up with a busy shop."""
 
 SILENT_WORKER_S = 6 * PRESENCE_INTERVAL_S
 """Time after which a worker that is not seen is removed from the table, seconds: several missed intervals."""
@@ -37,14 +43,10 @@ def sweep_once(app: Celery) -> Swept:
     """Do one sweep. Several sweeps may run at the same time."""
     current = settings()
     swept = Swept(
-        reaped=jobs.reap(
-            max_attempts=current.max_attempts,
-            backoff_s=current.retry_backoff_s,
-            stage_timeout_s=current.stage_timeout_s,
-        ),
+        reaped=_reap(),
         released=jobs.release_orphans(),
         expired=jobs.expire(job_timeout_s=current.job_timeout_s),
-        woken=sum(_wake_overdue(app, queue) for queue in queues.ALL),
+        woken=sum(_wake_new(app, queue) + _wake_overdue(app, queue) for queue in queues.ALL),
     )
     jobs.forget_silent_workers(silent_s=SILENT_WORKER_S)
     if any(asdict(swept).values()):
@@ -52,13 +54,54 @@ def sweep_once(app: Celery) -> Swept:
     return swept
 
 
+_outage_reaped = outages()
+"""The number of outages after which leases have been taken back."""
+
+
+def _reap() -> int:
+    """Take back the stages of dead workers; returns how many.
+
+    After an outage of the database every lease has expired, also those of live workers: nothing is taken
+    back before they have had the time of one lease to renew them. The same holds after the sweep's start,
+    which does not know what was before. What is taken back first after an outage costs no attempt.
+    """
+    global _outage_reaped
+    current = settings()
+    if contact_s() < current.lease_s:
+        return 0
+    seen = outages()
+    reaped = jobs.reap(
+        max_attempts=current.max_attempts,
+        backoff_s=current.retry_backoff_s,
+        stage_timeout_s=current.stage_timeout_s,
+        outage=seen != _outage_reaped,
+    )
+    _outage_reaped = seen
+    return reaped
+
+
 def run(app: Celery, stop: threading.Event) -> None:
     """Sweep every `sweep_interval_s` until `stop` is set; database outages are logged and survived."""
+    pruner, pruned_at = Pruner(), 0.0
     while not stop.wait(settings().sweep_interval_s):
         try:
             sweep_once(app)
-        except DatabaseUnavailableError as error:
+            if time.monotonic() - pruned_at >= PRUNE_INTERVAL_S:
+                pruned_at = time.monotonic()
+                removed = pruner.prune()
+                if removed:
+                    log.info("Deleted by retention: %s", removed)
+        except (DatabaseUnavailableError, StorageError) as error:
             log.warning("No sweep: %s", error)
+
+
+def _wake_new(app: Celery, queue: str) -> int:
+    """Wake the stages that were never woken, however long the queue is; returns how many were sent.
+
+    Each is woken once here. Its message need not be the one that claims it: any message of the kind takes
+    the most urgent stage.
+    """
+    return wake.send(app, jobs.new_wakes(queue, limit=MAX_QUEUED_WAKE_UPS))
 
 
 def _wake_overdue(app: Celery, queue: str) -> int:

@@ -43,6 +43,7 @@ class UNetMask(Method):
 
     name: ClassVar[str] = "unet"
     packages: ClassVar[tuple[str, ...]] = ("segmentation_models_pytorch",)
+    libraries: ClassVar[tuple[str, ...]] = (*Method.libraries, "torch")
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 of both networks' weights. Raises WeightsMissingError."""

@@ -24,6 +24,11 @@ class Models:
         self._loaded: dict[Method, Any] = {}
 
     @property
+    def device(self) -> str:
+        """The device of GPU stages, such as `cuda:1`."""
+        return self.host.device
+
+    @property
     def batch(self) -> int:
         """Most pictures of different jobs that are drawn at once."""
         return self.host.batch

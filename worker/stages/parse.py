@@ -19,6 +19,8 @@ class TrainedParser(Method):
 
     name: ClassVar[str] = "trained"
     packages: ClassVar[tuple[str, ...]] = ("ultralytics",)
+    libraries: ClassVar[tuple[str, ...]] = (*Method.libraries, "torch", "ultralytics")
+    uses_device: ClassVar[bool] = True
 
     def check(self) -> None:
         """Raise WeightsMissingError unless the shipped weights, or the user's own, are there."""

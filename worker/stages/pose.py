@@ -17,6 +17,7 @@ class MediaPipePose(Method):
     """MediaPipe's pose and hand landmarks, converted to OpenPose's Body25 and hands."""
 
     name: ClassVar[str] = "mediapipe"
+    libraries: ClassVar[tuple[str, ...]] = (*Method.libraries, "mediapipe")
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 of MediaPipe's model files."""

@@ -9,10 +9,12 @@ anything for it.
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from config import queues
@@ -139,17 +141,32 @@ def _in_words(options: Mapping[str, Any] | None) -> str:
     return f" ({', '.join(shown)})" if shown else ""
 
 
-def selected(row: Stage, options: Mapping[str, Any]) -> dict[str, Any]:
+def selected(row: Stage, options: Mapping[str, Any], device: str = "cpu") -> dict[str, Any]:
     """Return all that decides the stage's output besides its inputs.
 
-    The job options that it reads, the name of its method under the name of its option or setting, and the
-    sha256 of the method's model files under `weights`. Raises WeightsMissingError.
+    The job options that it reads, the name of its method under the name of its option or setting, the sha256
+    of the method's model files under `weights`, the versions of its libraries under `libraries`, and the
+    kind of device under `device`. Raises WeightsMissingError.
+
+    Args:
+        row: the stage.
+        options: the job's options.
+        device: the worker's device, such as `cuda:1`.
     """
     chosen = method(row, options)
     read: dict[str, Any] = {name: options[name] for name in row.options}
     if choice := row.option or row.setting:
         read[choice] = chosen.name
-    return read | {"weights": dict(chosen.digests())}
+    return read | {
+        "weights": dict(chosen.digests()),
+        "libraries": {name: _version(name) for name in chosen.libraries},
+        "device": device.partition(":")[0] if chosen.uses_device else "cpu",
+    }
+
+
+@cache
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
 
 
 def batch_options(row: Stage, options: Mapping[str, Any]) -> dict[str, list[str]] | None:

@@ -23,6 +23,8 @@ class VitonHdEngine(Engine):
     name: ClassVar[str] = "viton_hd"
     categories: ClassVar[tuple[str, ...]] = ("upper_body",)
     packages: ClassVar[tuple[str, ...]] = ("torch",)
+    libraries: ClassVar[tuple[str, ...]] = (*Engine.libraries, "torch")
+    uses_device: ClassVar[bool] = True
     batches: ClassVar[bool] = True
 
     def available(self) -> bool:
