@@ -15,10 +15,12 @@ from rich.table import Table
 from config import queues
 from tasks.cli import codes
 from tasks.cli.bench_cascade import cascade
+from tasks.cli.bench_fashn import fashn
 from tasks.cli.output import Json, err
 
 app = typer.Typer()
 app.command()(cascade)
+app.command()(fashn)
 
 
 @app.callback(invoke_without_command=True)

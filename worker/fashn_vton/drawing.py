@@ -1,4 +1,4 @@
-"""Draws a pose as one grey channel, as the network of FASHN VTON expects it (after DWPose, Yang et al. 2023)."""
+"""Draws a pose as one grey channel, as FASHN VTON expects it (DWPose, Yang et al. 2023)."""
 
 import math
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.images.arrays import Floats, Mask
+from worker.images.arrays import Flags, Floats, Mask
 
 LIMBS = (
     *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13)),
@@ -56,7 +56,7 @@ def draw_pose(body: Floats, hands: Floats, face: Floats, height: int, width: int
 
 
 def _draw_body(drawing: Mask, body: Floats) -> None:
-    visible = ~np.isnan(body).any(1)
+    visible: Flags = np.asarray(~np.isnan(body).any(1))
     points = _pixels(np.nan_to_num(body), *drawing.shape)
     for level, (one, other) in zip(LIMB_LEVELS, LIMBS, strict=False):
         if visible[one] and visible[other]:

@@ -230,7 +230,8 @@ class Modulation(nn.Module):
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
         """Return shift, scale and gate of each norm, each (b, 1, hidden)."""
-        return self.lin(functional.silu(vector))[:, None].chunk(3 * self.norms, -1)
+        lines: Tensor = self.lin(functional.silu(vector))
+        return lines[:, None].chunk(3 * self.norms, -1)
 
 
 class Attention(nn.Module):
@@ -250,7 +251,7 @@ class Attention(nn.Module):
 
 
 class DoubleBlock(nn.Module):
-    """Person and garment with weights of their own, one attention over both (Esser et al. 2024, section 4)."""
+    """Person and garment with weights of their own, one attention (Esser et al. 2024, section 4)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -272,7 +273,7 @@ class DoubleBlock(nn.Module):
         garment_parts = self.txt_attn.query_key_value(modulated(garment, garment_shift, garment_scale))
         query, key, value = (torch.cat(parts, 2) for parts in zip(garment_parts, person_parts, strict=True))
         attended = attend(query, key, value, rotation)
-        of_garment, of_person = attended.split([garment.shape[1], person.shape[1]], 1)
+        of_garment, of_person = attended.tensor_split([garment.shape[1]], 1)
         person = person + person_gate * self.img_attn.proj(of_person)
         garment = garment + garment_gate * self.txt_attn.proj(of_garment)
         shift, scale, gate = person_rest
@@ -299,9 +300,10 @@ class SingleBlock(nn.Module):
         shift, scale, gate = self.modulation(vector)
         joined, inner = self.linear1(modulated(x, shift, scale)).split(self.widths, -1)
         query, key, value = split_heads(joined, self.heads)
-        attended = attend(*self.norm(query, key), value, rotation)
+        query, key = self.norm(query, key)
+        attended = attend(query, key, value, rotation)
         change: Tensor = self.linear2(torch.cat([attended, functional.gelu(inner, approximate="tanh")], -1))
-        return x + gate * change
+        return torch.addcmul(x, gate, change)
 
 
 class FinalLayer(nn.Module):
@@ -331,7 +333,8 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 def split_heads(joined: Tensor, heads: int) -> tuple[Tensor, ...]:
     """Return query, key and value, (b, heads, tokens, features), of (b, tokens, 3 · heads · features)."""
-    return joined.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    items, tokens, _ = joined.shape
+    return joined.view(items, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, rotation: Tensor) -> Tensor:
@@ -344,7 +347,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rotation: Tensor) -> Tenso
 
 def rotated(x: Tensor, rotation: Tensor) -> Tensor:
     """Return x (b, heads, tokens, features) with each pair of features rotated (Su et al. 2021, eq. 34)."""
-    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
     cosine, sine = rotation.unbind(-1)
     pairs = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
     return pairs.flatten(-2).to(x.dtype)

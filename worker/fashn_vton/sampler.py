@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -45,14 +46,14 @@ class Inputs:
 
 
 def schedule(steps: int) -> list[float]:
-    """Return the times between the steps, `steps` + 1 from 0 to 1: shifted linear (Esser et al. 2024, 5.3.2)."""
+    """Return the `steps` + 1 times from 0 to 1: shifted linear (Esser et al. 2024, section 5.3.2)."""
     linear = torch.linspace(1, 0, steps + 1)
     shifted = math.exp(-SHIFT) / (math.exp(-SHIFT) + (1 / linear - 1))
     return shifted.flip(0).tolist()
 
 
 def seeded_noise(seeds: Sequence[int], rows: int, columns: int) -> Tensor:
-    """Return standard normal noise, float32 (b, 3, rows, columns), each item from its own seed, on the CPU."""
+    """Return standard normal noise on the CPU, float32 (b, 3, rows, columns), an item of each seed."""
     shape = PICTURE_CHANNELS, rows, columns
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
@@ -82,7 +83,7 @@ def sample(
         doubled.person, doubled.garment, doubled.person_pose, doubled.garment_pose, doubled.category
     )
     picture, times = noise, schedule(steps)
-    for step, (now, following) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
+    for step, (now, following) in enumerate(pairwise(times), start=1):
         time = torch.full((2 * len(picture),), now, dtype=torch.float32, device=picture.device)
         conditional, unconditional = network(torch.cat([picture, picture]), time, conditions).chunk(2)
         guided = conditional
