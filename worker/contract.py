@@ -109,9 +109,11 @@ class Engine(Method):
 
     Attributes:
         categories: the garment categories that it draws.
+        commercial_use: whether the licence of the published model files that it needs allows commercial use.
     """
 
     categories: ClassVar[tuple[str, ...]]
+    commercial_use: ClassVar[bool] = True
 
     def accepts(self, options: Mapping[str, Any]) -> bool:
         """Return whether the engine draws the job's category."""

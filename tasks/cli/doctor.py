@@ -56,6 +56,7 @@ def _run_checks() -> Iterator[dict[str, Any]]:
         *((f"package {name}", lambda name=name: _package(name)) for name in PACKAGES),
         ("one OpenCV", _one_opencv),
         ("model files", _weights),
+        ("engines", _engines),
         ("device", _device),
         ("database", _database),
         ("broker", _broker),
@@ -109,6 +110,24 @@ def _weights() -> str:
     present = [record for record in records if record.state == "present"]
     missing = len(records) - len(present)
     return f"{len(present)} files with the right checksum; {missing} optional files not installed"
+
+
+def _engines() -> str:
+    """Return which engines are ready, in the order of `engine=auto`, and which may be used commercially."""
+    from config.errors import WeightsMissingError
+    from worker.stages.engines import ENGINES
+
+    findings = []
+    for engine in ENGINES:
+        try:
+            state = "ready" if engine.available() else "its model files are not installed"
+        except WeightsMissingError as error:
+            raise ProblemError(error.message, f"tryon weights fetch {error.input}") from error
+        use = (
+            "commercial use allowed" if engine.commercial_use else "no commercial use of its published files"
+        )
+        findings.append(f"{engine.name}: {state}, {use}")
+    return "; ".join(findings)
 
 
 def _device() -> str:

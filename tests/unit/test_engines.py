@@ -9,7 +9,9 @@ import pytest
 
 from config.errors import InputValidationError
 from config.settings import settings
+from tasks.cli import doctor
 from tests.support.plain_engine import PlainEngine
+from worker import weights
 from worker.artifacts.bundle import encode_png
 from worker.contract import StageInput
 from worker.queue import request
@@ -92,6 +94,26 @@ def test_a_job_that_no_available_engine_can_do_is_refused_by_name(plain, monkeyp
     monkeypatch.setattr(plain, "available", lambda: False)
     with pytest.raises(InputValidationError, match="Nothing that is ready here can do the stage generate"):
         table.method(table.stage("generate"), options(category="dresses"))
+
+
+def test_commercial_use_follows_the_licences_of_an_engines_published_files():
+    published = {"viton_hd": "viton-hd"}  # engine -> its group in the catalogue
+    for engine in engines.ENGINES:
+        group = published.get(engine.name)
+        licences = {
+            entry.licence.name for entry in weights.catalogue().values() if group and entry.group == group
+        }
+        assert bool(licences) == (group is not None)
+        assert engine.commercial_use == (not any("-NC-" in licence for licence in licences))
+
+
+def test_the_doctor_says_which_engines_are_ready_and_which_may_be_used_commercially(plain, monkeypatch):
+    assert "plain: ready, commercial use allowed" in doctor._engines()
+    assert "viton_hd: " in doctor._engines()
+    monkeypatch.setattr(plain, "available", lambda: False)
+    monkeypatch.setattr(type(plain), "commercial_use", False)
+    expected = "plain: its model files are not installed, no commercial use of its published files"
+    assert expected in doctor._engines()
 
 
 def test_its_artifacts_are_its_own(plain):

@@ -138,12 +138,13 @@ def _engines() -> Iterator[str]:
     yield "## Engines\n"
     yield f"In the order in which `engine={AUTO}` prefers them.\n"
     yield from _table(
-        ("engine", "categories", "batches", "what it does"),
+        ("engine", "categories", "batches", "commercial use", "what it does"),
         (
             (
                 f"`{engine.name}`",
                 ", ".join(f"`{category}`" for category in engine.categories),
                 "yes" if engine.batches else "no",
+                "yes" if engine.commercial_use else "not with the published files",
                 (inspect.getdoc(type(engine)) or "").split("\n")[0],
             )
             for engine in ENGINES

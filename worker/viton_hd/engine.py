@@ -22,6 +22,7 @@ class VitonHdEngine(Engine):
 
     name: ClassVar[str] = "viton_hd"
     categories: ClassVar[tuple[str, ...]] = ("upper_body",)
+    commercial_use: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     libraries: ClassVar[tuple[str, ...]] = (*Engine.libraries, "torch")
     uses_device: ClassVar[bool] = True
