@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         description="Your own weights for the parser `trained`: a .safetensors file from `tryon parser "
         "convert`, with its .yaml file in the same folder.",
     )
+    auto_engines: str | None = Field(
+        None,
+        pattern=r"^\w+(,\w+)*$",
+        description="The engines that `engine=auto` may choose, separated by commas, the preferred one "
+        "first. Unset: all, in the order of the reference.",
+    )
     viton_hd_weights: Path | None = Field(
         None,
         description="Folder of your own seg_final.pth, gmm_final.pth and alias_final.pth (`tryon cascade "

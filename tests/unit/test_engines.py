@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import InputValidationError
-from config.settings import settings
+from config.settings import ConfigurationError, settings
 from tasks.cli import doctor
 from tests.support.plain_engine import PlainEngine
 from worker import weights
@@ -88,6 +88,35 @@ def test_auto_takes_the_first_available_engine_that_draws_the_category(plain):
     assert table.method(row, options()).name == "geometric"
     shared = table.batch_options(row, table.selected(row, options(category="dresses")))
     assert shared == {"engine": ["auto", "plain"], "category": ["dresses"]}
+
+
+@pytest.fixture
+def order(monkeypatch):
+    def order_of(names):
+        monkeypatch.setenv("TRYON_AUTO_ENGINES", names)
+        settings.cache_clear()
+
+    yield order_of
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_the_setting_decides_what_auto_prefers_and_what_it_never_takes(plain, order):
+    row = table.stage("generate")
+    order("plain,geometric")
+    assert table.method(row, options()) is plain
+    order("geometric")
+    assert table.method(row, options()).name == "geometric"
+    assert table.method(row, options(engine="plain")) is plain, "it is asked for by name"
+    with pytest.raises(InputValidationError, match="Nothing that is ready here"):
+        table.method(row, options(category="dresses"))
+
+
+@pytest.mark.parametrize("names", ["geometric,unknown", "geometric, plain", ","])
+def test_an_order_of_engines_that_do_not_exist_is_refused_by_name(plain, order, names):
+    order(names)
+    with pytest.raises(ConfigurationError, match="TRYON_AUTO_ENGINES"):
+        table.method(table.stage("generate"), options())
 
 
 def test_a_job_that_no_available_engine_can_do_is_refused_by_name(plain, monkeypatch):

@@ -126,7 +126,7 @@ def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
 
 
 def _first_able(row: Stage, options: Mapping[str, Any] | None) -> Method:
-    for candidate in row.methods:
+    for candidate in _automatic(row):
         if (options is None or candidate.accepts(options)) and candidate.available():
             return candidate
     raise InputValidationError(
@@ -134,6 +134,20 @@ def _first_able(row: Stage, options: Mapping[str, Any] | None) -> Method:
         f"{_in_words(options)}. `tryon doctor` lists what is ready.",
         input=row.option or row.setting,
     )
+
+
+def _automatic(row: Stage) -> tuple[Method, ...]:
+    """Return the methods that `auto` may choose, the preferred one first. Raises ConfigurationError."""
+    chosen = settings().auto_engines
+    if not row.option or chosen is None:
+        return row.methods
+    by_name = {method.name: method for method in row.methods}
+    names = chosen.split(",")
+    if unknown := [name for name in names if name not in by_name]:
+        raise ConfigurationError(
+            f"TRYON_AUTO_ENGINES={chosen} names {', '.join(unknown)}; the engines are {', '.join(by_name)}."
+        )
+    return tuple(by_name[name] for name in names)
 
 
 def _in_words(options: Mapping[str, Any] | None) -> str:
