@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL := false
 # Compiled modules are kept: every worker and command starts seconds sooner.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-crafted test-kill kill-short coverage reference bench clean
+.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-crafted test-kill kill-short soak coverage reference bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,11 +66,14 @@ golden: setup ## Store the pictures and stage outputs that the code makes now, a
 integration: setup ## Tests against real PostgreSQL, Valkey and S3
 	$(PY) -m pytest tests/integration
 
-kill-short: setup ## A few kills of real worker processes
-	$(PY) -m pytest tests/kill -m "not full"
+kill-short: setup ## A few kills of real worker processes, and a short soak
+	$(PY) -m pytest tests/kill tests/soak -m "not full"
 
 test-kill: setup ## Kill workers, the broker's memory and the database at every point of a job
 	$(PY) -m pytest tests/kill
+
+soak: setup ## 2000 jobs in 10 minutes of kills and outages; prints what became of them
+	$(PY) -m tests.soak --jobs 2000 --minutes 10 --seed 0 --json
 
 coverage: setup ## Line coverage of the unit, golden and integration tests
 	$(PY) -m pytest tests/unit tests/golden tests/integration -m "not full" --cov=config --cov=db --cov=tasks --cov=worker --cov-report=term:skip-covered

@@ -79,7 +79,12 @@ class Job(Base):
         Index("jobs_of_tenant", "tenant", "urgency", "id", postgresql_where=text("status = 'queued'")),
         Index("jobs_created", "created_at"),
         Index("jobs_of_person", "person_key"),
-        Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(
+            "jobs_finished",
+            "finished_at",
+            postgresql_include=["status"],
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
     )
 
 

@@ -2,8 +2,10 @@
 
 Priority puts a job's time of submission forward: a job of priority p is treated as if it had been submitted
 p × HEAD_START_S earlier. So an urgent job is served first, and no stream of urgent jobs keeps a waiting one
-back for longer than that. Among jobs of the same level the tenant comes first who was served longest ago
-(round robin, as in Shreedhar and Varghese, Efficient Fair Queueing, SIGCOMM 1995).
+back for longer than that: waiting raises its level, up to the highest priority that is ready. Among jobs of
+the same level the tenant comes first who was served longest ago (round robin, as in Shreedhar and Varghese,
+Efficient Fair Queueing, SIGCOMM 1995). Without the upper limit of the level an old backlog of one tenant
+would come before each new job of the others.
 """
 
 from datetime import datetime, timedelta
@@ -25,19 +27,24 @@ WITH RECURSIVE waiting (tenant) AS (
     SELECT (SELECT tenant FROM stages WHERE status = 'ready' AND name = :stage AND tenant > waiting.tenant
             ORDER BY tenant LIMIT 1)
     FROM waiting WHERE waiting.tenant IS NOT NULL
+), heads AS (
+    SELECT head.job_id, waiting.tenant, head.urgency, jobs.priority, tenants.served_at
+    FROM waiting
+    LEFT JOIN tenants ON tenants.name = waiting.tenant
+    CROSS JOIN LATERAL (
+        SELECT job_id, urgency FROM stages
+        WHERE status = 'ready' AND name = :stage AND tenant = waiting.tenant
+        AND (not_before IS NULL OR not_before <= now())
+        ORDER BY urgency, job_id LIMIT :heads
+    ) AS head
+    JOIN jobs ON jobs.id = head.job_id
+    WHERE waiting.tenant IS NOT NULL
 )
-SELECT head.job_id, waiting.tenant
-FROM waiting
-LEFT JOIN tenants ON tenants.name = waiting.tenant
-CROSS JOIN LATERAL (
-    SELECT job_id, urgency FROM stages
-    WHERE status = 'ready' AND name = :stage AND tenant = waiting.tenant
-    AND (not_before IS NULL OR not_before <= now())
-    ORDER BY urgency, job_id LIMIT :heads
-) AS head
-WHERE waiting.tenant IS NOT NULL
-ORDER BY floor(extract(epoch FROM now() - head.urgency) / :head_start) DESC, tenants.served_at NULLS FIRST,
-    head.urgency, head.job_id
+SELECT job_id, tenant
+FROM heads
+ORDER BY
+    least(floor(extract(epoch FROM now() - urgency) / :head_start), (SELECT max(priority) FROM heads)) DESC,
+    served_at NULLS FIRST, urgency, job_id
 """)
 """The recursive part steps from one tenant to the next by the index, without reading all ready stages."""
 

@@ -8,12 +8,16 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.jobs.records import ACTIVE_JOB_STATUSES
-from db.jobs.rows import current_stage, existing_job_id
+from db.jobs.rows import current_stage, existing_job_id, now_plus
 from db.models import Job, Stage
 from db.session import transition
 
 MAX_QUEUE_POSITION = 10_000
 """Largest place in the queue that is told: counting more would slow down the poll of every waiting job."""
+
+
+COUNTED_S = 86_400.0
+"""Finished jobs are counted so long after their end, seconds: a day shows what goes wrong now."""
 
 
 @transition
@@ -61,9 +65,16 @@ def recent(session: Session, *, limit: int = 20) -> list[dict[str, Any]]:
 
 @transition
 def counts(session: Session) -> dict[str, int]:
-    """Return how many jobs have each status."""
-    rows = session.execute(select(Job.status, func.count()).group_by(Job.status))
-    return {row[0]: row[1] for row in rows}
+    """Return how many jobs have each status: all that have not finished, and those that did in the last day.
+
+    To count all finished jobs would read the whole table at each call.
+    """
+    unfinished = Job.status.in_(ACTIVE_JOB_STATUSES)
+    lately = Job.finished_at > now_plus(-COUNTED_S)
+    queries = (
+        select(Job.status, func.count()).where(which).group_by(Job.status) for which in (unfinished, lately)
+    )
+    return {status: number for query in queries for status, number in session.execute(query)}
 
 
 def _stage_record(stage: Stage) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Claim:
     attempt: int
     postponed: int
     """How often the stage was returned without an attempt since its last attempt that counted."""
+    last_error: str | None
+    """Name of the error with which the stage was returned or failed last."""
     worker: str
     priority: int
     person_key: str

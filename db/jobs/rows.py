@@ -99,7 +99,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
             artifact_key=None,
             cache_hit=None,
         )
-        .returning(Stage.attempt, Stage.postponed)
+        .returning(Stage.attempt, Stage.postponed, Stage.error)
     ).one_or_none()
     if taken is None:
         return None
@@ -112,6 +112,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
         stage=stage,
         attempt=taken.attempt,
         postponed=taken.postponed,
+        last_error=taken.error["name"] if taken.error else None,
         worker=worker,
         priority=job.priority,
         person_key=job.person_key,

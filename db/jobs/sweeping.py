@@ -149,9 +149,10 @@ def expire(session: Session, *, job_timeout_s: float) -> int:
 
 
 @transition
-def ready_count(session: Session, queue: str) -> int:
-    """Return how many stages of a queue may be claimed now."""
-    return int(session.scalar(select(func.count()).where(Stage.queue == queue, *DUE)) or 0)
+def ready_count(session: Session, queue: str, *, limit: int) -> int:
+    """Return how many stages of a queue may be claimed now; they are counted up to the limit."""
+    ready = select(Stage.job_id).where(Stage.queue == queue, *DUE).limit(limit)
+    return int(session.scalar(select(func.count()).select_from(ready.subquery())) or 0)
 
 
 @transition

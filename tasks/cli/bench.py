@@ -16,11 +16,13 @@ from config import queues
 from tasks.cli import codes
 from tasks.cli.bench_cascade import cascade
 from tasks.cli.bench_fashn import fashn
+from tasks.cli.bench_rows import rows
 from tasks.cli.output import Json, err
 
 app = typer.Typer()
 app.command()(cascade)
 app.command()(fashn)
+app.command()(rows)
 
 
 @app.callback(invoke_without_command=True)

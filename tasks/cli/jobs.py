@@ -70,7 +70,12 @@ def status(
     for job in newest:
         table.add_row(*(str(job[name] or "") for name in job))
     out.print(table)
-    typer.echo(", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "No jobs yet.")
+    typer.echo(
+        ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+        + " (finished ones: of the last day)"
+        if counts
+        else "No jobs wait, and none has finished in the last day."
+    )
 
 
 def result(

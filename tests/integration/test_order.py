@@ -73,6 +73,25 @@ def test_tenants_are_served_in_turn():
     assert served[4:] == ["big-2", "big-3"]
 
 
+def test_an_old_backlog_of_one_tenant_does_not_come_before_the_new_jobs_of_another():
+    for number in range(6):
+        submit(f"old-{number}", tenant="old")
+    change("UPDATE stages SET urgency = urgency - interval '1 hour'")
+    for number in range(2):
+        submit(f"new-{number}", tenant="new")
+    served = [next_job() for _ in range(6)]
+    assert {"new-0", "new-1"} <= set(served[:4]), served
+
+
+def test_the_backlog_of_a_tenant_rises_to_the_urgent_jobs_of_others_and_no_further():
+    submit("old", tenant="old")
+    change(f"UPDATE stages SET urgency = urgency - interval '{20 * order.HEAD_START_S} seconds'")
+    for number in range(3):
+        submit(f"urgent-{number}", tenant="urgent", priority=9)
+    served = [next_job() for _ in range(4)]
+    assert "old" in served[:2], served
+
+
 def test_priority_counts_before_the_turn_of_a_tenant():
     submit("first", tenant="a")
     submit("other", tenant="b")

@@ -199,7 +199,28 @@ def test_a_broken_worker_returns_its_stage_without_an_attempt(request, problem):
     assert health.broken is not None
 
 
-def test_unforeseen_errors_of_several_jobs_in_a_row_make_a_worker_broken(request):
+def test_a_job_that_breaks_every_worker_fails_in_the_end(request):
+    submit(request)
+    problem = RuntimeError("CUDA error: device-side assert triggered")
+    for _ in range(attempt_module.MAX_BROKEN_WORKERS):
+        fail(problem)
+    assert (stage("pose")["status"], stage("pose")["attempt"]) == ("ready", 0)
+    for _ in range(settings().max_attempts):
+        fail(problem)
+    assert jobs.status("job")["error"]["name"] == WorkerError.__name__
+
+
+def test_a_worker_that_breaks_after_an_outage_costs_no_attempt(request):
+    submit(request)
+    for _ in range(attempt_module.MAX_BROKEN_WORKERS + 1):
+        fail(StorageError("the store does not answer"))
+    fail(RuntimeError("CUDA error: device-side assert triggered"))
+    assert (stage("pose")["status"], stage("pose")["attempt"]) == ("ready", 0)
+
+
+def test_unforeseen_errors_of_several_jobs_in_a_row_make_a_worker_broken(request, monkeypatch):
+    monkeypatch.setenv("TRYON_RETRY_BACKOFF_S", "60")  # no retry is due before the last job's turn
+    settings.cache_clear()
     health = Health()
     for number in range(settings().max_unforeseen_errors):
         submit(request, f"job-{number}", suffix=f"-{number}")
@@ -262,6 +283,21 @@ def test_an_artifact_that_cannot_be_read_is_made_again(request, models, damage):
     record = jobs.status("job")
     assert record["status"] == "succeeded", record
     assert stage("generate")["attempt"] == 1
+
+
+def test_a_store_that_goes_away_while_an_artifact_is_replaced_costs_no_attempt(request, models, monkeypatch):
+    submit(request)
+    run(models, "pose", "cloth", "parse")
+    storage().delete_artifact(stage("pose")["artifact_key"])
+
+    def refuse(self, key):
+        raise StorageError("the store does not answer")
+
+    monkeypatch.setattr(Storage, "delete_artifact", refuse)
+    with pytest.raises(StorageError):
+        run(models, "generate")
+    row = stage("generate")
+    assert (row["status"], row["attempt"], row["postponed"]) == ("ready", 0, 1)
 
 
 def test_a_damaged_artifact_of_an_earlier_job_is_made_again(request, models):

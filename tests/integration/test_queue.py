@@ -207,3 +207,27 @@ def test_a_worker_without_what_it_needs_does_not_start(environment, message):
     )
     assert process.returncode == os.EX_CONFIG
     assert message in process.stderr
+
+
+def test_a_pool_that_cannot_run_stages_is_refused_at_the_start():
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "tests.support.app",
+            "worker",
+            "-Q",
+            "cpu",
+            "--pool",
+            "threads",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert process.returncode == os.EX_CONFIG, process.stderr[-2000:]
+    assert "Use --pool prefork" in process.stderr

@@ -48,7 +48,7 @@ def test_the_sweep_fills_a_queue_to_its_limit_only(channel, monkeypatch):
     monkeypatch.setattr(sweep, "MAX_QUEUED_WAKE_UPS", 3)
     for number in range(4):
         jobs.submit(f"job-{number}", person_key="p", cloth_key="c", options={}, stages=stage_specs())
-    assert jobs.ready_count("cpu") == 8
+    assert jobs.ready_count("cpu", limit=100) == 8
     assert sweep.sweep_once(app).woken == 3
     assert sweep.sweep_once(app).woken == 0, "the queue is full"
     assert len(received(channel, "cpu")) == 3

@@ -17,6 +17,7 @@ from config.errors import (
     InternalError,
     JobTimeoutError,
     OutOfMemoryError,
+    StorageError,
     TryonError,
     WorkerError,
 )
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 SendWakeUps = Callable[[list[jobs.WakeUp]], object]
 """Sends the wake-ups of stages that became ready."""
+
+MAX_BROKEN_WORKERS = 5
+"""Returns of a stage after which one more broken worker counts as an attempt: one broken GPU among healthy
+ones rarely gets the same stage so often, and a picture that breaks every worker must come to an end."""
 
 
 class ClaimLostError(Exception):
@@ -127,10 +132,15 @@ class Attempt:
         error, unforeseen = _named_error(problem, self.claim)
         if error is not problem:
             error.__cause__ = problem
-        if isinstance(error, ArtifactError) and self._recompute(error):
-            return
+        if isinstance(error, ArtifactError):
+            try:
+                if self._recompute(error):
+                    return
+            except StorageError as outage:
+                error = outage
         self.error = error
-        if self._health.failed(self.claim.job_id, error, unforeseen=unforeseen):
+        returned = self._health.failed(self.claim.job_id, error, unforeseen=unforeseen)
+        if returned and not self._breaks_workers(error):
             delay_s = _postponed_for_s(self.claim.postponed)
             log.warning("%s is postponed by %.1f s: %s: %s", self, delay_s, error.name, error.message)
             jobs.postpone(self.claim, error.record(), delay_s=delay_s)
@@ -140,6 +150,11 @@ class Attempt:
             self.claim, error.record(), retry_after_s=_retry_after_s(error, self.claim.attempt)
         )
         self._wake(wake_ups or [])
+
+    def _breaks_workers(self, error: TryonError) -> bool:
+        """Return whether the stage has broken so many workers that this attempt has to count."""
+        again = isinstance(error, WorkerError) and self.claim.last_error == error.name
+        return again and self.claim.postponed >= MAX_BROKEN_WORKERS
 
     def __str__(self) -> str:
         return f"{self.claim.stage} of {self.claim.job_id}"

@@ -108,7 +108,7 @@ def _wake_overdue(app: Celery, queue: str) -> int:
     """Repeat overdue wake-ups of a queue; returns how many were sent."""
     try:
         # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
-        room = min(MAX_QUEUED_WAKE_UPS, jobs.ready_count(queue)) - _queue_length(app, queue)
+        room = jobs.ready_count(queue, limit=MAX_QUEUED_WAKE_UPS) - _queue_length(app, queue)
     except (OperationalError, OSError) as error:
         log.warning("No wake-ups on %s: the broker is unreachable (%s)", queue, error)
         return 0

@@ -1,0 +1,1 @@
+"""The soak: many jobs while workers, servers and messages are broken on purpose."""
