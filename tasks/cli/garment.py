@@ -59,11 +59,16 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue the run in this folder.")] = False,
 ) -> None:
     """Train the network; the run's folder gets the checkpoints and the curve."""
+    from config.settings import settings as read_settings
+    from worker import weights
     from worker.lab.garment_training.train import TrainSettings
     from worker.lab.garment_training.train import train as run_training
 
     settings = TrainSettings(size=size, rate=rate, threads=threads)
-    run_training(data, run, hours, garments, settings=settings, resume=resume, start=start)
+    pretrained = None if resume or start else weights.path("efficientnet-lite0", read_settings().models_dir)
+    run_training(
+        data, run, hours, garments, settings=settings, resume=resume, start=start, pretrained=pretrained
+    )
     err.print(f"To ship it: `tryon garment export {run}/averaged.pt {SHIPPED}`")
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import WeightsMissingError
-from worker.cloth.garment_output import ATTRIBUTES, MEAN, SPREAD, Forward, GarmentOutput
+from worker.cloth.garment_output import ATTRIBUTES, Forward, GarmentOutput
+from worker.images.network_input import MEAN, SPREAD
 
-OUTPUTS = ("mask", "maps", "present", "rotation", *ATTRIBUTES)
+OUTPUTS = ("mask", "maps", "present", *ATTRIBUTES)
 """The names of the model's outputs."""
 
 
@@ -36,7 +37,7 @@ def load_forward(file: Path) -> Forward:
         network.setInput(np.ascontiguousarray(inputs))
         outputs = (np.asarray(value, np.float32) for value in network.forward(OUTPUTS))
         values = dict(zip(OUTPUTS, outputs, strict=True))
-        mask, maps, present, rotation = (values.pop(name) for name in OUTPUTS[:4])
-        return GarmentOutput(mask, maps, present, values, rotation)
+        mask, maps, present = (values.pop(name) for name in OUTPUTS[:3])
+        return GarmentOutput(mask, maps, present, values)
 
     return forward

@@ -40,8 +40,6 @@ PADDING = 128
 SIZE_FACTOR = 32
 """The input's sides are multiples of this: the encoder halves them five times."""
 
-MEAN, SPREAD = 128.0, 64.0  # of the levels 0..255; photographs' mean and standard deviation, about
-
 
 class GarmentOutput(NamedTuple):
     """What the network returns for n pictures of (h, w), before any softmax; float32.
@@ -51,14 +49,12 @@ class GarmentOutput(NamedTuple):
         maps: (n, 14, h / 4, w / 4) logits of where each landmark is; a softmax over all cells follows.
         present: (n, 14) logits of whether the garment has the landmark.
         attributes: each of ATTRIBUTES -> (n, number of values) logits.
-        rotation: (n, 2) sine and cosine of the clockwise turn of the garment's up, not normalized.
     """
 
     mask: NDArray[np.float32]
     maps: NDArray[np.float32]
     present: NDArray[np.float32]
     attributes: dict[str, NDArray[np.float32]]
-    rotation: NDArray[np.float32]
 
 
 Forward = Callable[[NDArray[np.uint8]], GarmentOutput]

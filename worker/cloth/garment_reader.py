@@ -38,7 +38,9 @@ class ReaderSettings:
         window: cells on each side of a heatmap's peak that are averaged for the landmark's position.
         min_confidence: a landmark of the first pass with less is not used for the crop of the second.
         mirrored: whether each pass also reads the mirrored picture and averages both.
-        passes: 1 or 2.
+        passes: most passes: the whole photograph, then upright crops.
+        upright: rotation of a garment in a crop below which no further pass follows, degrees; most training
+            inputs are rotated by less.
     """
 
     size: int = 160
@@ -48,7 +50,8 @@ class ReaderSettings:
     window: int = 3
     min_confidence: float = 0.3
     mirrored: bool = True
-    passes: int = 2
+    passes: int = 4
+    upright: float = 12.0
 
 
 SETTINGS = ReaderSettings()
@@ -60,6 +63,13 @@ SLEEVE_LENGTHS: Mapping[str, tuple[float, float]] = {
 
 Measured on the 110 labelled `train` photographs; `elbow`, of which they have one, on drawn garments.
 """
+
+_TOP_END = ("r_neck", "l_neck", "neck_front", "r_shoulder", "l_shoulder")
+_BOTTOM_END = ("r_hem", "l_hem", "hem_centre")
+"""Landmarks from whose middles a garment's rotation is measured."""
+
+MIN_END_CONFIDENCE = 0.1
+"""Least confidence of the best landmark at an end: below it the place is a guess."""
 
 MIN_SLEEVE_CONFIDENCE = 0.25
 """A shoulder or cuff with less confidence is not used to measure a sleeve."""
@@ -163,14 +173,14 @@ class GarmentReader:
         """Return the reading of a photograph, RGB uint8 (h, w, 3)."""
         height, width = photo.shape[:2]
         to_input = self._letterbox(height, width)
-        last = self._run(photo, to_input)
-        rotation, attributes = last.rotation, last.attributes
-        if self.settings.passes > 1:
-            first, to_crop = last, self._upright_crop(last, to_input)
-            last = self._run(photo, to_crop)
-            rotation = _wrap(last.rotation + _angle_of(to_input) - _angle_of(to_crop))
-            attributes = _merge(first, last)
-            to_input = to_crop
+        first = last = self._run(photo, to_input)
+        for number in range(1, self.settings.passes):
+            if number > 1 and abs(last.rotation) < self.settings.upright:
+                break
+            to_input = self._upright_crop(last, to_input)
+            last = self._run(photo, to_input)
+        attributes = first.attributes if last is first else _merge(first, last)
+        rotation = _wrap(last.rotation - _angle_of(to_input))
         to_photo = np.asarray(cv2.invertAffineTransform(to_input), np.float64)
         points = last.points @ to_photo[:, :2].T + to_photo[:, 2]
         mask_to_photo = to_photo @ np.diag([MASK_STRIDE, MASK_STRIDE, 1.0])
@@ -254,20 +264,43 @@ def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
 def decode(output: GarmentOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
     """Return the result of the network's output for one picture, or for a picture and its mirror image."""
     maps = softmax(output.maps, axis=(2, 3))
-    mask, present, turn = expit(output.mask), expit(output.present), output.rotation
+    mask, present = expit(output.mask), expit(output.present)
     if len(maps) == 2:
         order = list(MIRROR)
         maps = (maps[:1] + maps[1:, order, :, ::-1]) / 2
         mask = (mask[:1] + mask[1:, ..., ::-1]) / 2
         present = (present[:1] + present[1:, order]) / 2
-        turn = turn[:1] + turn[1:] * np.array([-1.0, 1.0], np.float32)
     points, mass = peaks(maps[0], settings.window)
     attributes = {
         name: np.asarray(softmax(logits, axis=1).mean(0), np.float32)
         for name, logits in output.attributes.items()
     }
-    rotation = float(np.rad2deg(np.arctan2(float(turn[0, 0]), float(turn[0, 1]))))
-    return _Pass(np.asarray(mask[0, 0], np.float32), points, mass * present[0], attributes, rotation)
+    confidence = mass * present[0]
+    rotation = rotation_of(points, confidence)
+    return _Pass(np.asarray(mask[0, 0], np.float32), points, confidence, attributes, rotation)
+
+
+def rotation_of(points: NDArray[np.float64], confidence: NDArray[np.float32]) -> float:
+    """Return the clockwise rotation of a garment's up, degrees: from the middle of its hem to its neck.
+
+    The network's features hardly tell a garment from its mirror image, so that a head of the network would
+    confuse a garment that lies on its left with one on its right; the landmarks' places do not.
+
+    Args:
+        points: the landmarks, (14, 2).
+        confidence: of each, (14,). Without hem or neck, or with both at one place, the garment counts as
+            upright.
+    """
+    ends = []
+    for names in (_TOP_END, _BOTTOM_END):
+        weights = confidence[[NAMES.index(name) for name in names]].astype(np.float64)
+        if weights.max() < MIN_END_CONFIDENCE:
+            return 0.0
+        ends.append(weights @ points[[NAMES.index(name) for name in names]] / weights.sum())
+    x, y = ends[0] - ends[1]
+    if np.hypot(x, y) < HEATMAP_STRIDE:
+        return 0.0
+    return float(np.rad2deg(np.arctan2(x, -y)))
 
 
 def peaks(maps: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -66,7 +66,7 @@ STAGES = (
     Stage(
         "cloth",
         queues.CPU,
-        version=5,
+        version=6,
         methods=cloth.METHODS,
         sources=("cloth",),
         setting="cloth_mask",

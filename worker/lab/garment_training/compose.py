@@ -76,7 +76,6 @@ class Sample:
         mask: uint8 (size / 2, size / 2); counts where `mask_known`.
         points: float32 (14, 2), pixels of the input; weights: float32 (14,).
         present: int8 (14,), attributes: int8 (7,) in the order of ATTRIBUTES; UNKNOWN does not count.
-        turn: float32 (3,): sine and cosine of the garment's rotation, and their weight.
     """
 
     picture: NDArray[np.uint8]
@@ -86,7 +85,6 @@ class Sample:
     weights: NDArray[np.float32]
     present: NDArray[np.int8]
     attributes: NDArray[np.int8]
-    turn: NDArray[np.float32]
 
 
 def compose(
@@ -109,7 +107,6 @@ def compose(
     inside = ((points > 0) & (points < size)).all(1)
     _mark_cut_off(attributes, points, weights, alpha if example.layer else None, photo, size)
     weights = np.where(inside, weights, 0).astype(np.float32)
-    turn = np.deg2rad(rotation)
     small = cv2.resize(alpha, (size // MASK_STRIDE, size // MASK_STRIDE), interpolation=cv2.INTER_AREA)
     return Sample(
         _degraded(rng, picture, settings),
@@ -119,7 +116,6 @@ def compose(
         weights,
         present,
         attributes,
-        np.array([np.sin(turn), np.cos(turn), float(known)], np.float32),
     )
 
 

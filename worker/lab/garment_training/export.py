@@ -1,6 +1,5 @@
 """Writes a run's averaged weights in the form that is shipped."""
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -10,10 +9,8 @@ from worker.cloth.garment_model import OUTPUTS
 from worker.cloth.garment_output import ATTRIBUTES
 from worker.cloth.garment_reader import SETTINGS
 from worker.lab.garment_training.network import GarmentNetwork
+from worker.lab.onnx_file import write_onnx
 from worker.weights.checkpoint import load_state_dict, shapes
-
-_OPSET = 17
-"""Version of ONNX's operators: OpenCV reads all that the network uses."""
 
 
 class _Flat(nn.Module):
@@ -26,7 +23,7 @@ class _Flat(nn.Module):
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
         output = self.network(pictures)
         attributes = (output.attributes[name] for name in ATTRIBUTES)
-        return output.mask, output.maps, output.present, output.rotation, *attributes
+        return output.mask, output.maps, output.present, *attributes
 
 
 def export(averaged: Path, target: Path) -> Path:
@@ -42,18 +39,5 @@ def export(averaged: Path, target: Path) -> Path:
 
 def export_network(network: GarmentNetwork, target: Path, size: int = SETTINGS.size) -> None:
     """Write a network as an ONNX file for any number of pictures of size × size."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    names = list(OUTPUTS)
-    with warnings.catch_warnings():
-        # The newer exporter needs a further package and writes operators that OpenCV does not read.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            _Flat(network).eval(),
-            (torch.zeros(2, 3, size, size),),
-            str(target),
-            input_names=["pictures"],
-            output_names=names,
-            dynamic_axes={name: {0: "count"} for name in ["pictures", *names]},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+    picture = torch.zeros(2, 3, size, size)
+    write_onnx(_Flat(network), (picture,), target, ["pictures"], list(OUTPUTS), any_count=True)

@@ -18,7 +18,6 @@ class LossSettings:
         spread: standard deviation of a landmark's target, cells; about the noise of the labels.
         mask: cross-entropy and Dice loss of the mask.
         present: whether the garment has a landmark.
-        rotation: squared error of sine and cosine.
         attributes: each attribute -> its weight.
         smoothing: label smoothing of the attributes, share of the target; some labels are wrong.
     """
@@ -27,7 +26,6 @@ class LossSettings:
     spread: float = 1.1
     mask: float = 1.5
     present: float = 0.5
-    rotation: float = 2.0
     attributes: dict[str, float] = field(
         default_factory=lambda: {
             **{"kind": 2.5, "sleeve": 2.0, "neckline": 0.7, "front": 1.5},
@@ -50,7 +48,6 @@ class Targets:
     weights: torch.Tensor
     present: torch.Tensor
     attributes: torch.Tensor
-    turn: torch.Tensor
 
 
 def loss(
@@ -61,7 +58,6 @@ def loss(
         "maps": settings.maps * _maps(output.maps.float(), targets, settings.spread),
         "mask": settings.mask * _mask(output.mask.float(), targets),
         "present": settings.present * _present(output.present.float(), targets.present),
-        "rotation": settings.rotation * _rotation(output.rotation.float(), targets.turn),
     }
     for index, name in enumerate(ATTRIBUTES):
         logits, wanted = output.attributes[name].float(), targets.attributes[:, index].long()
@@ -105,10 +101,4 @@ def _present(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     single = functional.binary_cross_entropy_with_logits(
         logits, present.clamp_min(0).float(), reduction="none"
     )
-    return (single * known).sum() / known.sum().clamp_min(1)
-
-
-def _rotation(found: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    known = turn[:, 2]
-    single = ((found - turn[:, :2]) ** 2).sum(1)
     return (single * known).sum() / known.sum().clamp_min(1)

@@ -1,6 +1,6 @@
 """The network that reads a garment photograph: its mask, 14 landmarks, kind, sleeve and other attributes.
 
-A residual encoder with a feature pyramid as decoder (Lin et al., Feature Pyramid Networks for Object
+A pretrained encoder with a feature pyramid as decoder (Lin et al., Feature Pyramid Networks for Object
 Detection, CVPR 2017). Landmarks are probability maps over the input's cells, as in Nibali et al., Numerical
 Coordinate Regression with Convolutional Neural Networks, 2018. Weights are trained by `tryon garment train`.
 """
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from worker.cloth.garment_output import ATTRIBUTES, MEAN, SPREAD, Forward, GarmentOutput
+from worker.cloth.garment_output import ATTRIBUTES, Forward, GarmentOutput
 from worker.cloth.landmarks import NAMES
+from worker.lab.encoder import LEVELS, Encoder, normalize
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,16 @@ class NetworkShape:
     """How large the network is.
 
     Attributes:
-        widths: channels at strides 2, 4, 8, 16 and 32; multiples of 16, which matrix units like.
-        depths: residual blocks at strides 4, 8, 16 and 32; most where a cell sees a sleeve's width.
         pyramid: channels of the decoder; landmarks differ in place more than in look, so few will do.
         fine: channels at stride 2, where only the mask's edge is drawn.
         hidden: channels between the pooled features and the attributes.
         dropout: share of pooled features left out in training; 110 labelled photographs overfit soon.
     """
 
-    widths: tuple[int, int, int, int, int] = (32, 48, 96, 160, 224)
-    depths: tuple[int, int, int, int] = (1, 2, 3, 1)
-    pyramid: int = 64
+    pyramid: int = 80
     fine: int = 16
     hidden: int = 192
-    dropout: float = 0.1
+    dropout: float = 0.2
 
 
 class NetworkOutput(NamedTuple):
@@ -46,7 +43,6 @@ class NetworkOutput(NamedTuple):
     maps: torch.Tensor
     present: torch.Tensor
     attributes: dict[str, torch.Tensor]
-    rotation: torch.Tensor
 
 
 class GarmentNetwork(nn.Module):
@@ -56,16 +52,12 @@ class GarmentNetwork(nn.Module):
         super().__init__()
         shape = shape or NetworkShape()
         self.shape = shape
-        half, *widths = shape.widths
-        self.stem = _conv(3, half, stride=2)
-        stages, before = [], half
-        for width, depth in zip(widths, shape.depths, strict=True):
-            blocks = [_Residual(width) for _ in range(depth)]
-            stages.append(nn.Sequential(_conv(before, width, stride=2), *blocks))
-            before = width
-        self.stages = nn.ModuleList(stages)
+        half, *widths = LEVELS
+        self.encoder = Encoder()
         self.lateral = nn.ModuleList(nn.Conv2d(width, shape.pyramid, 1) for width in widths)
-        self.smooth = nn.ModuleList(_conv(shape.pyramid, shape.pyramid) for _ in widths[:-1])
+        self.smooth = nn.ModuleList(
+            nn.Sequential(_conv(shape.pyramid, shape.pyramid), _Residual(shape.pyramid)) for _ in widths[:-1]
+        )
         self.coarse = nn.Sequential(
             _conv(shape.pyramid, shape.pyramid), nn.Conv2d(shape.pyramid, len(NAMES), 1)
         )
@@ -79,15 +71,10 @@ class GarmentNetwork(nn.Module):
         )
         self.heads = nn.ModuleDict({n: nn.Linear(shape.hidden, len(v)) for n, v in ATTRIBUTES.items()})
         self.present = nn.Linear(shape.hidden, len(NAMES))
-        self.rotation = nn.Linear(shape.hidden, 2)
 
     def forward(self, pictures: torch.Tensor) -> NetworkOutput:
         """Return the logits of each head, see NetworkOutput."""
-        half = self.stem(pictures)
-        levels, features = [], half
-        for stage in self.stages:
-            features = stage(features)
-            levels.append(features)
+        half, *levels = self.encoder(pictures)
         merged = self.lateral[-1](levels[-1])
         for lateral, smooth, level in zip(
             reversed(self.lateral[:-1]), reversed(self.smooth), reversed(levels[:-1]), strict=True
@@ -100,13 +87,7 @@ class GarmentNetwork(nn.Module):
             self.coarse(merged),
             self.present(hidden),
             {name: head(hidden) for name, head in self.heads.items()},
-            self.rotation(hidden),
         )
-
-
-def normalize(pictures: torch.Tensor) -> torch.Tensor:
-    """Return RGB pictures, uint8 (n, h, w, 3), as the network takes them: float32 (n, 3, h, w)."""
-    return ((pictures.float() - MEAN) / SPREAD).permute(0, 3, 1, 2)
 
 
 def forward_of(network: GarmentNetwork) -> Forward:
@@ -122,7 +103,6 @@ def forward_of(network: GarmentNetwork) -> Forward:
             output.maps.float().numpy(),
             output.present.float().numpy(),
             {name: logits.float().numpy() for name, logits in output.attributes.items()},
-            output.rotation.float().numpy(),
         )
 
     return forward

@@ -15,11 +15,12 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from config.errors import InputValidationError
+from worker.lab.encoder import normalize
 from worker.lab.garment_training import losses
 from worker.lab.garment_training.bank import Bank
 from worker.lab.garment_training.compose import Sample, compose
 from worker.lab.garment_training.losses import Targets
-from worker.lab.garment_training.network import GarmentNetwork, NetworkShape, normalize
+from worker.lab.garment_training.network import GarmentNetwork, NetworkShape
 from worker.lab.garment_training.validate import score
 
 
@@ -31,6 +32,7 @@ class TrainSettings:
         size: side of the inputs, pixels; an error that counts, 5 % of a garment, is then 8 pixels.
         batch: inputs per step.
         rate: highest learning rate of AdamW, usual with batch normalization and this batch size.
+        encoder_rate: learning rate of the pretrained encoder, share of the decoder's: it needs less change.
         rate_end: final learning rate, share of the highest.
         warm_up: share of the time in which the learning rate rises.
         decay: weight decay.
@@ -47,6 +49,7 @@ class TrainSettings:
     size: int = 160
     batch: int = 32
     rate: float = 2e-3
+    encoder_rate: float = 0.25
     rate_end: float = 0.01
     warm_up: float = 0.03
     decay: float = 0.03
@@ -109,7 +112,7 @@ def collate(samples: list[Sample]) -> tuple[torch.Tensor, ...]:
         return torch.from_numpy(np.stack([getattr(sample, name) for sample in samples]))
 
     known = torch.tensor([sample.mask_known for sample in samples])
-    names = ("points", "weights", "present", "attributes", "turn")
+    names = ("points", "weights", "present", "attributes")
     return (stack("picture"), stack("mask"), known, *(stack(name) for name in names))
 
 
@@ -140,6 +143,7 @@ def train(
     shape: NetworkShape | None = None,
     resume: bool = False,
     start: Path | None = None,
+    pretrained: Path | None = None,
 ) -> Path:
     """Train until the run has taken this many hours in all, and return its folder.
 
@@ -154,6 +158,7 @@ def train(
         shape: the size of the network.
         resume: whether to continue the run in the folder.
         start: averaged.pt of another run, for the initial weights.
+        pretrained: the encoder's published weights, for the initial weights of a first run.
 
     Raises:
         InputValidationError: there are no data, or no run to resume.
@@ -165,7 +170,7 @@ def train(
         )
     torch.set_num_threads(settings.threads)
     run.mkdir(parents=True, exist_ok=True)
-    state = _fresh(settings, shape, start)
+    state = _fresh(settings, shape, start, pretrained)
     if resume:
         _load(state, run / "last.pt")
     loader = DataLoader(
@@ -192,20 +197,31 @@ def train(
     return run
 
 
-def _fresh(settings: TrainSettings, shape: NetworkShape | None, start: Path | None) -> _State:
+def _fresh(
+    settings: TrainSettings, shape: NetworkShape | None, start: Path | None, pretrained: Path | None
+) -> _State:
     torch.manual_seed(0)
     network = GarmentNetwork(shape)
     if start is not None:
         network.load_state_dict(torch.load(start, map_location="cpu", weights_only=True))
+    elif pretrained is not None:
+        network.encoder.load_published(pretrained)
     network = network.to(memory_format=torch.channels_last)
-    decayed = [value for value in network.parameters() if value.ndim > 1]
-    others = [value for value in network.parameters() if value.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}],
-        lr=settings.rate,
-    )
+    optimizer = torch.optim.AdamW(_groups(network, settings), lr=settings.rate)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     return _State(network, average, optimizer)
+
+
+def _groups(network: GarmentNetwork, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Return the trained parameters by their learning rate, `share` of the highest, and weight decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, value in network.named_parameters():
+        if value.requires_grad:
+            share = settings.encoder_rate if name.startswith("encoder.") else 1.0
+            groups.setdefault((share, settings.decay if value.ndim > 1 else 0.0), []).append(value)
+    return [
+        {"params": values, "share": share, "weight_decay": decay} for (share, decay), values in groups.items()
+    ]
 
 
 def _step(
@@ -213,7 +229,7 @@ def _step(
 ) -> dict[str, float]:
     rate = settings.rate * course(progress, settings)
     for group in state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     state.network.train()
     pictures = normalize(batch[0]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.half):
