@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNSUPPORTED_OPTIONS = {"countdown", "eta", "expires", "link", "link_error"}
-"""Celery options that the queue of jobs does not implement."""
+UNSUPPORTED_OPTIONS = {"countdown", "eta", "expires", "link", "link_error", "chain", "chord"}
+"""Celery options that the queue of jobs does not implement: the row decides when a job ends, not a message.
+A group is supported."""
 
 
 class TryonTask(Task):  # type: ignore[misc] # Celery has no types
@@ -45,7 +46,7 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
         from worker.queue import intake
         from worker.queue.request import TryonRequest
 
-        unsupported = sorted(options.keys() & UNSUPPORTED_OPTIONS)
+        unsupported = sorted(name for name in UNSUPPORTED_OPTIONS if options.get(name))
         if unsupported:
             raise InputValidationError(f"A try-on does not support {unsupported[0]}.", input=unsupported[0])
         request = TryonRequest.parse(tuple(args or ()), kwargs or {})

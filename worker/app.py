@@ -20,7 +20,13 @@ log = logging.getLogger(__name__)
 
 # A producer's process often has a Celery application of its own. This one must not become the process's
 # current application, to which `@shared_task` binds, nor take up a Django project (the default fixup).
-app = Celery("tryon", include=["tasks"], set_as_current=False, fixups=[])
+app = Celery(
+    "tryon",
+    include=["tasks"],
+    set_as_current=False,
+    fixups=[],
+    control="worker.queue.control:JobControl",
+)
 app.config_from_object("worker.celeryconfig")
 
 POOLS = ("prefork", "solo", "processes")

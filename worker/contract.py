@@ -16,6 +16,10 @@ Bundle = Mapping[str, Any]
 JSON value. JPEG does not keep exact values: it is for pictures that are only looked at."""
 
 
+class CanceledError(Exception):
+    """A method stops because `StageInput.canceled` says so."""
+
+
 @dataclass(frozen=True)
 class StageInput:
     """What a method reads.
@@ -25,7 +29,7 @@ class StageInput:
         names: `person`, `cloth` -> the name of that input in an error: its object key or path.
         artifacts: stage name -> the bundle that this stage made.
         options: the job options and settings that the stage reads, from `worker.stages.table.selected`.
-        canceled: returns whether the job was canceled meanwhile; long loops ask it and stop.
+        canceled: returns whether the job was canceled meanwhile; long loops ask it and raise CanceledError.
     """
 
     sources: Mapping[str, bytes]

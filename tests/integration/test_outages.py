@@ -14,6 +14,7 @@ from tests.support.waiting import wait_for
 from tests.support.workers import FAST_SETTINGS
 from worker.app import app
 from worker.artifacts.storage import Storage, storage
+from worker.contract import CanceledError
 from worker.queue import attempt as attempt_module
 from worker.queue import process, runner, sweep
 from worker.queue.attempt import Attempt, attempting
@@ -350,5 +351,21 @@ def _assert_canceled_without_result():
     assert jobs.status("job")["status"] == "canceled"
     with pytest.raises(StorageError, match="no object"):
         storage().get_result("results/job/tryon.png")
+    assert {worker["state"] for worker in jobs.workers() if worker["name"] == "w"} == {"ready"}
+    jobs.forget_worker("w")
+
+
+def test_a_long_loop_of_a_method_learns_that_its_job_was_canceled(request, models, monkeypatch):
+    submit(request)
+    jobs.register_worker("w", pid=1, queues=("cpu", "gpu"), state="ready")
+
+    def loop(inputs):
+        jobs.cancel("job")
+        wait_for(inputs.canceled, "the heartbeat to notice it", timeout=10)
+        raise CanceledError
+
+    monkeypatch.setattr(quick, "pose", loop)
+    run(models, "pose")
+    assert jobs.status("job")["status"] == "canceled"
     assert {worker["state"] for worker in jobs.workers() if worker["name"] == "w"} == {"ready"}
     jobs.forget_worker("w")

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from celery import Celery
+from celery import Celery, chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 from PIL import Image
@@ -231,3 +231,51 @@ def test_a_pool_that_cannot_run_stages_is_refused_at_the_start():
     )
     assert process.returncode == os.EX_CONFIG, process.stderr[-2000:]
     assert "Use --pool prefork" in process.stderr
+
+
+def _revoke_the_handle(handle):
+    handle.revoke()
+
+
+def _revoke_by_the_application(handle):
+    app.control.revoke(handle.id)
+
+
+def _revoke_by_the_command(handle):
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "control", "revoke", handle.id]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode in (0, os.EX_UNAVAILABLE), done.stderr  # the latter: no worker answered in time
+
+
+@pytest.mark.parametrize("revoke", [_revoke_the_handle, _revoke_by_the_application, _revoke_by_the_command])
+def test_a_revoked_job_is_canceled(request, revoke):
+    keys, _ = put(request, person=f"hold {revoke.__name__}")
+    handle = tryon.delay(*keys)
+    quick.await_hold(revoke.__name__)
+    revoke(handle)
+    try:
+        assert jobs.status(handle.id)["status"] == "canceled"
+        with pytest.raises(TaskRevokedError):
+            handle.get(timeout=10)
+    finally:
+        quick.release(revoke.__name__)
+
+
+def test_forget_of_a_handle_says_how_a_job_is_deleted(request):
+    keys, _ = put(request)
+    handle = tryon.delay(*keys)
+    with pytest.raises(NotImplementedError, match=f"tryon forget {handle.id}"):
+        handle.forget()
+    ended(handle.id)
+
+
+def test_a_group_gives_a_result_for_each_job(request):
+    batch = [put(request, suffix=f"-{number}")[0] for number in range(3)]
+    results = group(tryon.s(*keys) for keys in batch).apply_async()
+    assert results.get(timeout=60) == [f"results/{result.id}/tryon.png" for result in results]
+
+
+@pytest.mark.parametrize("canvas", [chain, lambda *tasks: chord(tasks[:1], tasks[1])], ids=["chain", "chord"])
+def test_what_needs_a_message_after_the_end_is_refused(canvas):
+    with pytest.raises(InputValidationError, match="does not support"):
+        canvas(tryon.s("person", "cloth"), tryon.si("person", "cloth")).apply_async()

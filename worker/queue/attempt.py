@@ -26,7 +26,7 @@ from db import jobs
 from db.session import DatabaseUnavailableError
 from worker.artifacts.bundle import Packed, pack, unpack
 from worker.artifacts.storage import Storage, storage
-from worker.contract import Bundle, Method, StageInput
+from worker.contract import Bundle, CanceledError, Method, StageInput
 from worker.images.decode import encode
 from worker.queue.health import Health, breaks_worker
 from worker.stages import table
@@ -241,7 +241,7 @@ class Attempt:
             yield
         except DatabaseUnavailableError:
             raise
-        except ClaimLostError:
+        except (ClaimLostError, CanceledError):
             log.warning("%s lost its claim: canceled, or taken by the sweep", self)
             jobs.release(self.claim.worker)
         except Exception as problem:

@@ -36,6 +36,12 @@ class JobsBackend(BaseBackend):  # type: ignore[misc] # Celery has no types
             "date_done": record["finished_at"],
         }
 
+    def _forget(self, task_id: str) -> None:
+        raise NotImplementedError(
+            f"A result handle does not delete the job {task_id}. `tryon forget {task_id}` deletes its rows "
+            "and pictures; settings such as TRYON_KEEP_JOBS_DAYS delete old ones."
+        )
+
     def task_result_exists(self, task_id: str) -> bool:
         """Return whether a job has this id."""
         try:
