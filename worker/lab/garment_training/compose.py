@@ -24,6 +24,9 @@ class ComposeSettings:
         tilted: share that is tilted by `tilted_spread` degrees; the rest has any rotation.
         fill_layer, fill_photo: the garment's longer side as a share of the input's.
         fill_unknown: the photograph's longer side, if the garment's position in it is unknown.
+        small: share of garments that fill only `fill_small` of the input: a seller's picture with blank space
+            around the garment. Without them, the network marks a garment in the blank part too.
+        framed: share of photographs that are extended by the colour of their border, not by the padding.
         cut: share of pictures in which a part of the garment is outside.
         plain: share of studio backgrounds.
         similar: share of studio backgrounds with nearly the garment's colour: white on light grey is common
@@ -43,6 +46,9 @@ class ComposeSettings:
     fill_layer: tuple[float, float] = (0.5, 0.98)
     fill_photo: tuple[float, float] = (0.6, 1.0)
     fill_unknown: tuple[float, float] = (0.85, 1.35)
+    small: float = 0.2
+    fill_small: tuple[float, float] = (0.22, 0.5)
+    framed: float = 0.4
     cut: float = 0.16
     plain: float = 0.55
     similar: float = 0.16
@@ -145,7 +151,8 @@ def _matrix(
     low, high = seen.min(0), seen.max(0)
     known = example.mask_known or bool((example.weights > 0).any())
     photo = settings.fill_photo if known else settings.fill_unknown
-    fill = rng.uniform(*(settings.fill_layer if example.layer else photo))
+    fills = settings.fill_small if rng.random() < settings.small else None
+    fill = rng.uniform(*(fills or (settings.fill_layer if example.layer else photo)))
     cut = rng.random() < settings.cut
     scale = fill * (1.25 if cut else 1.0) * size / float((high - low).max())
     free = np.maximum(size - scale * (high - low), 0.25 * size * cut)
@@ -213,7 +220,11 @@ def _picture(
         frame = np.zeros((SIZE, SIZE), np.float32)
         x0, y0, x1, y1 = (round(value) for value in example.photo)
         frame[y0:y1, x0:x1] = 1
-        return warped(rgba[..., :3], matrix, size, PADDING), alpha, warped(frame, matrix, size)
+        picture, photo = warped(rgba[..., :3], matrix, size, PADDING), warped(frame, matrix, size)
+        if rng.random() < settings.framed:
+            ground = studio(rng, size, _border_colour(rgba[y0:y1, x0:x1, :3]))
+            picture = np.asarray(photo[..., None] * picture + (1 - photo[..., None]) * ground, np.float32)
+        return picture, alpha, photo
     share = np.asarray(rgba[..., 3:] / 255, np.float32)
     colours = np.asarray(_recoloured(rng, rgba[..., :3]) * share, np.float32)
     if rng.random() < settings.plain * settings.similar:
@@ -239,6 +250,12 @@ def _picture(
     photo = _photograph(rng, size, settings)
     picture = photo[..., None] * picture + (1 - photo[..., None]) * PADDING
     return picture, alpha * photo, photo
+
+
+def _border_colour(photo: Picture) -> NDArray[np.float32]:
+    """Return the median colour of a photograph's outermost pixels, RGB (3,)."""
+    rim = np.concatenate([photo[0], photo[-1], photo[:, 0], photo[:, -1]])
+    return np.asarray(np.median(rim, 0), np.float32)
 
 
 def _similar_colour(

@@ -58,12 +58,12 @@ class TrainSettings:
     sources: Mapping[str, float] = field(
         default_factory=lambda: {
             **{
-                "drawn": 0.42,
-                "labelled": 0.20,
-                "classed": 0.17,
+                "drawn": 0.38,
+                "labelled": 0.14,
+                "classed": 0.15,
                 "worn": 0.04,
-                "cutouts": 0.07,
-                "pseudo": 0.10,
+                "cutouts": 0.09,
+                "pseudo": 0.20,
             }
         }
     )
