@@ -1,4 +1,4 @@
-"""The tables: jobs, their stages, aliases of job ids, tenants, and the workers that run stages."""
+"""The tables: jobs, their stages, aliases of job ids, tenants, the workers that run stages, and totals."""
 
 from datetime import datetime
 from typing import Any
@@ -194,3 +194,23 @@ class Worker(Base):
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     __table_args__ = (_one_of("state", WORKER_STATES),)
+
+
+class Sweep(Base):
+    """The sweep, in one row: when it last ran, and up to which time finished jobs are in the totals."""
+
+    __tablename__ = "sweep"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    ran_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    counted_until: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Total(Base):
+    """A counter that only rises: of jobs and stages that have ended, those that were deleted included."""
+
+    __tablename__ = "totals"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    labels: Mapped[list[str]] = mapped_column(ARRAY(String(64)), primary_key=True)
+    value: Mapped[float] = mapped_column(Float)

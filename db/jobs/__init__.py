@@ -1,8 +1,8 @@
 """Every state transition of a job: each is one named function and one transaction.
 
 `submitting` writes jobs, `running` claims and ends stages, `sweeping` repairs the state after failures,
-`presence` keeps the table of workers, `reading` returns states, `retrying` starts jobs again, `deleting`
-removes them. Callers use the package itself:
+`presence` keeps the table of workers, `reading` returns states, `measuring` returns figures and keeps totals,
+`retrying` starts jobs again, `deleting` removes them. Callers use the package itself:
 ``from db import jobs; jobs.claim(...)``.
 """
 
@@ -16,6 +16,7 @@ from db.jobs.deleting import (
     jobs_of_person,
     objects_of,
 )
+from db.jobs.measuring import EndedJob, Figures, Waiting, figures, record_sweep
 from db.jobs.presence import (
     fail_worker,
     forget_silent_workers,
@@ -56,12 +57,15 @@ from db.jobs.sweeping import expire, new_wakes, overdue_wakes, ready_count, reap
 
 __all__ = [
     "Claim",
+    "EndedJob",
+    "Figures",
     "IdempotencyConflictError",
     "NotRetryableError",
     "StageSpec",
     "Submission",
     "TenantLimitError",
     "UnknownJobError",
+    "Waiting",
     "WakeUp",
     "artifacts_in_use",
     "cancel",
@@ -74,6 +78,7 @@ __all__ = [
     "expire",
     "fail",
     "fail_worker",
+    "figures",
     "finish",
     "finished_before",
     "forget_silent_workers",
@@ -93,6 +98,7 @@ __all__ = [
     "reap",
     "recent",
     "recompute",
+    "record_sweep",
     "register_worker",
     "release",
     "release_orphans",

@@ -23,6 +23,7 @@ def _application() -> typer.Typer:
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, forget, result, retry, status, submit
+    from tasks.cli.metrics import metrics
     from tasks.cli.pictures import demo, run
     from tasks.cli.serve import db, sweep, up
 
@@ -33,7 +34,7 @@ def _application() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (up, demo, run, submit, status, result, cancel, retry, forget, doctor, sweep):
+    for command in (up, demo, run, submit, status, result, cancel, retry, forget, doctor, sweep, metrics):
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")

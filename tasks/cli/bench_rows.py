@@ -59,5 +59,6 @@ def _print(figures: dict[str, Any]) -> None:
     typer.echo(", ".join(f"{count} {name}" for name, count in figures["rows"].items()))
     typer.echo(
         f"All queries of a sweep: {figures['sweep_ms']} ms; `tryon status`: {figures['status_command_ms']} ms"
+        f"; a scrape of the metrics: {figures['metrics_ms']} ms"
     )
     typer.echo("Over the limit: " + ("; ".join(figures["over_limit"]) or "nothing"))

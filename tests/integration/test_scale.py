@@ -84,7 +84,7 @@ def test_no_transition_reads_the_whole_table(monkeypatch):
     scans = []
 
     def explain(connection, cursor, statement, parameters, context, executemany):
-        if re.match(r"\s*(SELECT|UPDATE|DELETE|WITH)", statement) and "pg_advisory" not in statement:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", statement) and "pg_advisory" not in statement:
             with connection.connection.cursor() as own:
                 plan = "\n".join(row[0] for row in own.execute(f"EXPLAIN {statement}", parameters))
             if re.search(r"Seq Scan on (jobs|stages)\b", plan):
@@ -98,6 +98,9 @@ def test_no_transition_reads_the_whole_table(monkeypatch):
         bench.sweep_queries(watch)
         jobs.recent()
         jobs.counts()
+        jobs.figures(silent_s=3600)
+        bench.one_round(watch, 1, finished=30_000, queued=1_000)
+        assert jobs.record_sweep(leases_lost=1)
     finally:
         event.remove(engine(), "before_cursor_execute", explain)
         jobs.forget_worker(bench.WORKER)

@@ -49,6 +49,7 @@ def sweep_once(app: Celery) -> Swept:
         woken=sum(_wake_new(app, queue) + _wake_overdue(app, queue) for queue in queues.ALL),
     )
     jobs.forget_silent_workers(silent_s=SILENT_WORKER_S)
+    jobs.record_sweep(leases_lost=swept.reaped)
     if any(asdict(swept).values()):
         log.info("%s", swept)
     return swept

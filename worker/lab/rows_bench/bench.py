@@ -1,4 +1,4 @@
-"""Times each transition in a filled database; every call is what a worker, a producer or the sweep does."""
+"""Times each transition in a filled database; each call is made by a worker, producer, sweep or scrape."""
 
 import statistics
 import time
@@ -27,9 +27,15 @@ SWEEP_LIMIT_MS = 250.0
 STATUS_COMMAND_LIMIT_MS = 100.0
 """Largest median of the queries of `tryon status`, milliseconds."""
 
+METRICS_LIMIT_MS = 250.0
+"""Largest median of all queries of one scrape, milliseconds: 2 % of an interval of 15 s."""
+
 LEASE_S = 30.0
 RETURN_S = 3600.0
 """Delay before a returned stage is due again, seconds: it must not come back within the benchmark."""
+
+SILENT_S = 3600.0
+"""Time after which a worker counts as gone, seconds: none does during the benchmark."""
 
 WAKES = 100
 """Wake-ups that one sweep asks for, as the sweep does."""
@@ -73,11 +79,12 @@ def run(*, finished: int, queued: int, rounds: int) -> dict[str, Any]:
     with engine().connect() as connection:
         rows = row_counts(connection)
     jobs.register_worker(WORKER, pid=1, queues=queues.ALL, state="ready")
-    transitions, queries, sweeps, commands = (Stopwatch() for _ in range(4))
+    transitions, queries, sweeps, commands, scrapes = (Stopwatch() for _ in range(5))
     for number in range(rounds):
         one_round(transitions, number, finished=finished, queued=queued)
         sweeps.time("sweep", lambda: sweep_queries(queries))
         commands.time("tryon status", lambda: (jobs.recent(), jobs.counts()))
+        scrapes.time("metrics", lambda: jobs.figures(silent_s=SILENT_S))
     figures = {
         "rows": rows,
         "fill_s": round(fill_s, 1),
@@ -85,6 +92,7 @@ def run(*, finished: int, queued: int, rounds: int) -> dict[str, Any]:
         "sweep_queries_ms": queries.medians(),
         "sweep_ms": sweeps.medians()["sweep"],
         "status_command_ms": commands.medians()["tryon status"],
+        "metrics_ms": scrapes.medians()["metrics"],
         "seconds": round(time.perf_counter() - began, 1),
     }
     return figures | {"over_limit": over_limit(figures)}
@@ -107,6 +115,7 @@ def over_limit(figures: dict[str, Any]) -> list[str]:
     limits = [(name, value, TRANSITION_LIMIT_MS) for name, value in figures["transitions_ms"].items()]
     limits.append(("sweep", figures["sweep_ms"], SWEEP_LIMIT_MS))
     limits.append(("tryon status", figures["status_command_ms"], STATUS_COMMAND_LIMIT_MS))
+    limits.append(("metrics", figures["metrics_ms"], METRICS_LIMIT_MS))
     return [f"{name}: {value} ms, at most {limit:g}" for name, value, limit in limits if value > limit]
 
 
@@ -167,4 +176,5 @@ def sweep_queries(watch: Stopwatch) -> None:
         watch.time("new_wakes", partial(jobs.new_wakes, queue, limit=WAKES))
         watch.time("ready_count", partial(jobs.ready_count, queue, limit=WAKES))
         watch.time("overdue_wakes", partial(jobs.overdue_wakes, queue, grace_s=10, limit=WAKES))
-    watch.time("forget_silent_workers", lambda: jobs.forget_silent_workers(silent_s=3600))
+    watch.time("forget_silent_workers", lambda: jobs.forget_silent_workers(silent_s=SILENT_S))
+    watch.time("record_sweep", lambda: jobs.record_sweep(leases_lost=1))
