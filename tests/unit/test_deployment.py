@@ -1,5 +1,6 @@
 """The container files: start order, health checks, durability, loopback ports, secrets."""
 
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,14 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
 SHARES = ["requirements-producer.lock", "requirements-cpu.lock", "requirements-gpu.lock"]
 
-OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "flower"}
+OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "flower", "metrics"}
 SERVERS = {"postgres", "valkey", "objects"}
+MONITORING = {"prometheus", "grafana"}
+PROFILES = {
+    "gpu-worker": ["gpu"],
+    "gpu-less-worker": ["cpu-only"],
+    **{name: ["monitoring"] for name in ("metrics", *MONITORING)},
+}
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -39,12 +46,12 @@ def stages() -> dict[str, list[str]]:
 
 
 def test_all_services_are_defined() -> None:
-    assert set(SERVICES) == OURS | SERVERS
+    assert set(SERVICES) == OURS | SERVERS | MONITORING
 
 
 def test_ports_are_published_on_the_loopback_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_0-9]+:-\d+\}:\d+", port) for port in ports)
 
 
@@ -53,7 +60,7 @@ def test_secrets_are_required_and_not_in_the_files() -> None:
     required = set(re.findall(r"\$\{([A-Z_0-9]+):\?", text))
     optional = set(re.findall(r"\$\{([A-Z_0-9]+):-", text))
     assert required == {
-        *("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "FLOWER_BASIC_AUTH"),
+        *("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "FLOWER_BASIC_AUTH", "GRAFANA_PASSWORD"),
         *("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"),
     }
     example = dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
@@ -73,7 +80,7 @@ PINNED = r"@sha256:[0-9a-f]{64}"
 
 
 def test_images_are_pinned_by_digest() -> None:
-    for name in SERVERS:
+    for name in SERVERS | MONITORING:
         assert re.search(rf":[\w.-]+{PINNED}$", SERVICES[name]["image"]), name
     sources = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert [
@@ -93,7 +100,7 @@ def test_services_are_confined() -> None:
 def test_workers_reach_the_servers_only() -> None:
     assert COMPOSE["networks"] == {"data": {"internal": True}, "edge": None}
     published = {name for name, service in SERVICES.items() if "ports" in service}
-    assert published == SERVERS | {"flower"}
+    assert published == SERVERS | {"flower", "grafana"}
     for name, service in SERVICES.items():
         assert service["networks"] == (["data", "edge"] if name in published else ["data"]), name
 
@@ -110,6 +117,7 @@ def test_each_service_has_only_the_credentials_that_it_uses() -> None:
         "migrate": {"database"},
         "sweep": {"database", "broker"},
         "flower": {"broker"},
+        "metrics": {"database"},
         **dict.fromkeys(("cpu-worker", "gpu-worker", "gpu-less-worker"), everything),
     }
 
@@ -126,8 +134,10 @@ def test_the_broker_persists_and_evicts_nothing() -> None:
 
 
 def test_servers_keep_their_data_in_named_volumes() -> None:
-    used = {volume.split(":")[0] for name in SERVERS for volume in SERVICES[name]["volumes"]}
-    assert used == set(COMPOSE["volumes"]) - {"compiled"} == SERVERS
+    used = {volume.split(":")[0] for name in SERVERS | MONITORING for volume in SERVICES[name]["volumes"]}
+    mounted = {volume for volume in used if not volume.startswith("./")}
+    assert mounted == set(COMPOSE["volumes"]) - {"compiled"} == SERVERS | MONITORING
+    assert all((ROOT / volume).exists() for volume in used - mounted)
 
 
 def test_the_object_store_sends_no_telemetry() -> None:
@@ -161,7 +171,26 @@ def test_the_gpu_queue_has_a_worker_with_a_gpu_and_one_without() -> None:
     (device,) = with_gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert "deploy" not in without
-    assert all("profiles" not in SERVICES[name] for name in set(SERVICES) - {"gpu-worker", "gpu-less-worker"})
+
+
+def test_only_what_is_optional_has_a_profile() -> None:
+    assert {name: s["profiles"] for name, s in SERVICES.items() if "profiles" in s} == PROFILES
+
+
+def test_grafana_finds_its_source_and_its_dashboard() -> None:
+    folder = ROOT / "deploy/monitoring"
+    (source,) = yaml.safe_load((folder / "grafana-source.yml").read_text())["datasources"]
+    host = re.fullmatch(r"http://(\w+):9090", source["url"])
+    assert host is not None
+    assert host[1] in SERVICES
+    dashboard = json.loads((folder / "dashboard.json").read_text())
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+    (provider,) = yaml.safe_load((folder / "grafana-dashboards.yml").read_text())["providers"]
+    mounts = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert any(mount.startswith(provider["options"]["path"] + "/") for mount in mounts)
+    (scrape,) = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    assert scrape["static_configs"] == [{"targets": ["metrics:9808"]}]
+    assert SERVICES["metrics"]["command"][:2] == ["tryon", "metrics"]
 
 
 def test_our_services_run_without_privileges() -> None:
@@ -228,7 +257,7 @@ def test_docker_reads_the_compose_file() -> None:
         pytest.skip("no docker client with the compose plugin is installed")
     example = dict(re.findall(r"^([A-Z_0-9]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     filled = {name: value or "a:b" for name, value in example.items()}
-    for profile in ("gpu", "cpu-only"):
+    for profile in ("gpu", "cpu-only", "monitoring"):
         checked = subprocess.run(
             [docker, "compose", "--profile", profile, "config", "--quiet"],
             cwd=ROOT,
