@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from config.settings import ConfigurationError, settings
+from config.settings import AMAZON, ConfigurationError, settings
 
 EMBEDDED_FILE = "embedded.json"
 """File in the data folder that the embedded servers write when they start and remove when they stop."""
@@ -27,10 +27,7 @@ def database_url() -> str:
     url = settings().database_url or _embedded("database_url", "TRYON_DATABASE_URL")
     if url.startswith(_SQLALCHEMY_PREFIX):
         return url
-    for prefix in ("postgresql://", "postgres://"):
-        if url.startswith(prefix):
-            return _SQLALCHEMY_PREFIX + url.removeprefix(prefix)
-    raise ConfigurationError("TRYON_DATABASE_URL must begin with postgresql://")
+    return _SQLALCHEMY_PREFIX + url.partition("://")[2]
 
 
 def broker_url() -> str:
@@ -48,7 +45,7 @@ def s3_endpoint() -> S3Endpoint:
             _embedded("s3_access_key_id", "TRYON_S3_ACCESS_KEY_ID"),
             _embedded("s3_secret_access_key", "TRYON_S3_SECRET_ACCESS_KEY"),
         )
-    url = None if current.s3_endpoint_url == "aws" else current.s3_endpoint_url
+    url = None if current.s3_endpoint_url == AMAZON else current.s3_endpoint_url
     return S3Endpoint(url, current.s3_region, current.s3_access_key_id, current.s3_secret_access_key)
 
 

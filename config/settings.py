@@ -1,14 +1,71 @@
 """Every setting of the system, read once from the environment and validated."""
 
+import difflib
+import os
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TRYON_"
+
+HEARTBEATS_PER_LEASE = 3
+"""Least heartbeats within a lease: a worker may miss two of them and keeps its stage."""
+
+DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+STORE_SCHEMES = ("http", "https")
+
+AMAZON = "aws"
+"""The value of `TRYON_S3_ENDPOINT_URL` for Amazon's own endpoints."""
+
+_OF_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
+"""Variables that Kubernetes sets for each of its services, also for one that is called `tryon-…`."""
 
 
 class ConfigurationError(Exception):
     """A setting is missing or not valid; the message names the environment variable."""
+
+
+def _require_url(value: str, schemes: tuple[str, ...], example: str) -> str:
+    """Return a URL of one of the schemes. Raises ValueError, which shows no password."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - it is parsed when it is read
+    except ValueError:
+        raise ValueError(
+            f"it is not a URL such as {example}; write special characters of a password as %40 for @, %2F for /"
+        ) from None
+    if parts.scheme not in schemes or "//" not in value:
+        scheme = parts.scheme if "//" in value else ""
+        raise ValueError(f"it begins with {scheme + '://' if scheme else 'no scheme'}, and must be like {example}")
+    return value
+
+
+def _is_database(value: str) -> str:
+    return _require_url(value, DATABASE_SCHEMES, "postgresql://user:password@host/name")
+
+
+def _is_broker(value: str) -> str:
+    for url in value.split(";"):  # several addresses of one broker
+        _require_url(url, BROKER_SCHEMES, "redis://:password@host:6379/0 or amqp://user:password@host/vhost")
+    return value
+
+
+def _is_store(value: str) -> str:
+    _require_url(value, STORE_SCHEMES, "https://host:port")
+    if not urlsplit(value).hostname:
+        raise ValueError("it names no host; it must be like https://host:port")
+    return value
+
+
+def _is_store_or_amazon(value: str) -> str:
+    return value if value == AMAZON else _is_store(value)
 
 
 class Settings(BaseSettings):
@@ -20,21 +77,25 @@ class Settings(BaseSettings):
         Path(".tryon"), description="Folder of the model files, the logs and the embedded servers' data."
     )
 
-    database_url: str | None = Field(
-        None, description="Postgres, as postgresql://user:password@host/name. Unset: the embedded server."
+    database_url: Annotated[str, AfterValidator(_is_database)] | None = Field(
+        None,
+        repr=False,
+        description="Postgres, as postgresql://user:password@host/name. Unset: the embedded server.",
     )
-    broker_url: str | None = Field(
-        None, description="Valkey, Redis or RabbitMQ, as redis://host/0. Unset: the embedded server."
+    broker_url: Annotated[str, AfterValidator(_is_broker)] | None = Field(
+        None,
+        repr=False,
+        description="Valkey, Redis or RabbitMQ, as redis://host/0 or amqp://host. Unset: the embedded server.",
     )
-    s3_endpoint_url: str | None = Field(
-        None, description="S3 endpoint URL, or `aws` for Amazon's own. Unset: the embedded server."
+    s3_endpoint_url: Annotated[str, AfterValidator(_is_store_or_amazon)] | None = Field(
+        None, description=f"S3 endpoint URL, or `{AMAZON}` for Amazon's own. Unset: the embedded server."
     )
     s3_region: str = Field("us-east-1", description="Region of the S3 store.")
     s3_access_key_id: str | None = Field(None, description="S3 access key. Unset: boto3's credential search.")
     s3_secret_access_key: str | None = Field(
         None, repr=False, description="S3 secret key. Unset: boto3's credential search."
     )
-    s3_public_url: str | None = Field(
+    s3_public_url: Annotated[str, AfterValidator(_is_store)] | None = Field(
         None,
         description="Endpoint URL in presigned links, if customers reach the store under another address.",
     )
@@ -104,7 +165,11 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         30, gt=0, description="Time without a heartbeat after which a worker loses its stage, seconds."
     )
-    heartbeat_s: float = Field(5, gt=0, description="Interval between two renewals of a lease, seconds.")
+    heartbeat_s: float = Field(
+        5,
+        gt=0,
+        description="Interval between two renewals of a lease, seconds: at most a third of `TRYON_LEASE_S`.",
+    )
     retry_backoff_s: float = Field(
         2, ge=0, description="Delay before the second attempt, seconds; it doubles with every attempt."
     )
@@ -162,6 +227,28 @@ class Settings(BaseSettings):
         5, ge=1, description="Connections to the database that a process keeps open; up to 10 more are made."
     )
 
+    @model_validator(mode="after")
+    def _can_work_together(self) -> Self:
+        """Refuse values that are valid alone and cannot work together."""
+        if self.lease_s < HEARTBEATS_PER_LEASE * self.heartbeat_s:
+            raise ValueError(
+                f"TRYON_HEARTBEAT_S={self.heartbeat_s:g} must be at most a third of "
+                f"TRYON_LEASE_S={self.lease_s:g}, or live workers lose their stages"
+            )
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError("set both TRYON_S3_ACCESS_KEY_ID and TRYON_S3_SECRET_ACCESS_KEY, or neither")
+        if self.keep_uploads_days is not None and self.input_bucket == self.output_bucket:
+            raise ValueError(
+                "TRYON_KEEP_UPLOADS_DAYS deletes everything old in TRYON_INPUT_BUCKET, and results are in the "
+                "same bucket: set TRYON_OUTPUT_BUCKET to another one"
+            )
+        if self.min_image_side**2 > self.max_image_pixels:
+            raise ValueError(
+                "no picture has at least TRYON_MIN_IMAGE_SIDE pixels a side and at most "
+                "TRYON_MAX_IMAGE_PIXELS pixels"
+            )
+        return self
+
     @property
     def models_dir(self) -> Path:
         """The folder of the downloaded model files."""
@@ -172,10 +259,33 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """Return the process's settings.
 
-    Raises ConfigurationError, which names the variable, when a value is not valid.
+    Raises ConfigurationError, which names the variable, when a value is not valid or a name is not known.
     """
+    if unknown := _unknown_names(os.environ):
+        raise ConfigurationError(f"The environment is not valid: {'; '.join(unknown)}")
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"TRYON_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
-        raise ConfigurationError(f"The environment is not valid: {problems}") from error
+        problems = "; ".join(
+            ": ".join([*(f"{PREFIX}{str(name).upper()}" for name in item["loc"][:1]), _reason(item["msg"])])
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise ConfigurationError(f"The environment is not valid: {problems}") from None
+
+
+def _unknown_names(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each variable that begins like a setting and is none."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    problems = []
+    for name in sorted(names):
+        written = name.upper()
+        if not written.startswith(PREFIX) or written in known or _OF_KUBERNETES.search(written):
+            continue
+        similar = difflib.get_close_matches(written, known, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "see docs/reference.md, or unset it"
+        problems.append(f"{name} is not a setting; {hint}")
+    return problems
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -273,6 +273,7 @@ def test_the_jobs_of_a_dead_workers_batch_are_retried_alone(monkeypatch):
         raise SystemExit
 
     monkeypatch.setenv("TRYON_LEASE_S", "0.01")
+    monkeypatch.setenv("TRYON_HEARTBEAT_S", "0.003")
     settings.cache_clear()
     for seed in (1, 2):
         submit(f"job-{seed}", seed=seed)
