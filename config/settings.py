@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -24,7 +24,9 @@ STORE_SCHEMES = ("http", "https")
 AMAZON = "aws"
 """The value of `TRYON_S3_ENDPOINT_URL` for Amazon's own endpoints."""
 
-_OF_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
+_OF_KUBERNETES = re.compile(
+    r"\w+_SERVICE_HOST=.*|\w+_SERVICE_PORT(_\w+)?=.*|\w+_PORT=(tcp|udp|sctp)://.*|\w+_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=.*"
+)
 """Variables that Kubernetes sets for each of its services, also for one that is called `tryon-…`."""
 
 
@@ -39,11 +41,12 @@ def _require_url(value: str, schemes: tuple[str, ...], example: str) -> str:
         parts.port  # noqa: B018 - it is parsed when it is read
     except ValueError:
         raise ValueError(
-            f"it is not a URL such as {example}; write special characters of a password as %40 for @, %2F for /"
+            f"it is not a URL such as {example}; special characters of a password are written as %40 for @, "
+            "%2F for /"
         ) from None
     if parts.scheme not in schemes or "//" not in value:
-        scheme = parts.scheme if "//" in value else ""
-        raise ValueError(f"it begins with {scheme + '://' if scheme else 'no scheme'}, and must be like {example}")
+        begin = f"{parts.scheme}://" if "//" in value and parts.scheme else "no scheme"
+        raise ValueError(f"it begins with {begin}, and must be like {example}")
     return value
 
 
@@ -85,7 +88,7 @@ class Settings(BaseSettings):
     broker_url: Annotated[str, AfterValidator(_is_broker)] | None = Field(
         None,
         repr=False,
-        description="Valkey, Redis or RabbitMQ, as redis://host/0 or amqp://host. Unset: the embedded server.",
+        description="Valkey, Redis or RabbitMQ, as redis://host/0 or amqp://host. Unset: the embedded one.",
     )
     s3_endpoint_url: Annotated[str, AfterValidator(_is_store_or_amazon)] | None = Field(
         None, description=f"S3 endpoint URL, or `{AMAZON}` for Amazon's own. Unset: the embedded server."
@@ -239,8 +242,8 @@ class Settings(BaseSettings):
             raise ValueError("set both TRYON_S3_ACCESS_KEY_ID and TRYON_S3_SECRET_ACCESS_KEY, or neither")
         if self.keep_uploads_days is not None and self.input_bucket == self.output_bucket:
             raise ValueError(
-                "TRYON_KEEP_UPLOADS_DAYS deletes everything old in TRYON_INPUT_BUCKET, and results are in the "
-                "same bucket: set TRYON_OUTPUT_BUCKET to another one"
+                "TRYON_KEEP_UPLOADS_DAYS deletes everything old in TRYON_INPUT_BUCKET, and results are in it, "
+                "too: set TRYON_OUTPUT_BUCKET to another bucket"
             )
         if self.min_image_side**2 > self.max_image_pixels:
             raise ValueError(
@@ -273,13 +276,13 @@ def settings() -> Settings:
         raise ConfigurationError(f"The environment is not valid: {problems}") from None
 
 
-def _unknown_names(names: Iterable[str]) -> list[str]:
+def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     """Return a sentence for each variable that begins like a setting and is none."""
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     problems = []
-    for name in sorted(names):
+    for name, value in sorted(environment.items()):
         written = name.upper()
-        if not written.startswith(PREFIX) or written in known or _OF_KUBERNETES.search(written):
+        if not written.startswith(PREFIX) or written in known or _OF_KUBERNETES.fullmatch(f"{name}={value}"):
             continue
         similar = difflib.get_close_matches(written, known, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "see docs/reference.md, or unset it"

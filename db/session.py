@@ -47,8 +47,36 @@ _outage_timeout_s: float | None = None
 _outages = 0
 
 
+_READ_ONLY = "25006"
+"""SQLSTATE of a write to a server or transaction that only reads."""
+
+_REFUSALS = (
+    *("authentication failed", "no pg_hba.conf entry", "does not exist"),
+    *("no such database", "no such user"),  # PgBouncer's
+)
+"""In the message of a server that answers and refuses the connection: psycopg has no SQLSTATE then."""
+
+_SCHEMA_STATES = frozenset({"42P01", "42703", "42P10", "42883", "3F000"})
+"""SQLSTATEs of tables that are not as the code expects: no table, column, unique key, function or schema."""
+
+_FORBIDDEN = "42501"
+"""SQLSTATE of a role that lacks a right."""
+
+
 class DatabaseUnavailableError(Exception):
-    """Postgres does not answer; the message names the address."""
+    """Postgres does not answer or refuses the connection; the message names the address."""
+
+
+class SchemaError(Exception):
+    """The tables are not those of this version.
+
+    Attributes:
+        fix: the command or the setting that helps; the message names it, too.
+    """
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem} {fix}" if fix.startswith("tryon ") else problem)
+        self.fix = fix
 
 
 def engine() -> Engine:
@@ -127,30 +155,70 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
                     return function(session, *args, **kwargs)
             except (DBAPIError, PoolTimeoutError) as error:
                 if not _is_transient(error):
+                    if _sqlstate(error) in _SCHEMA_STATES | {_FORBIDDEN}:
+                        raise named_error(error) from error
                     raise
                 _last_contact_lost = time.monotonic()
                 _outages += 1
-                cause = getattr(error, "orig", error)
                 if time.monotonic() + delay_s > deadline:
-                    address = engine().url.render_as_string(hide_password=True)
-                    raise DatabaseUnavailableError(
-                        f"Postgres at {address} does not answer ({cause}). Start it, or correct "
-                        "TRYON_DATABASE_URL."
-                    ) from error
-                log.warning("Postgres is unreachable (%s); retrying in %.2f s", cause, delay_s)
+                    raise named_error(error) from error
+                log.warning("Postgres is unreachable (%s); retrying in %.2f s", _cause(error), delay_s)
                 time.sleep(delay_s)
                 delay_s = min(delay_s * 2, MAX_RETRY_DELAY_S)
 
     return run
 
 
+def named_error(error: DBAPIError | PoolTimeoutError) -> Exception:
+    """Return the error of the driver as one that says in one line what to do."""
+    state = _sqlstate(error)
+    cause = _cause(error)
+    if state in _SCHEMA_STATES:
+        from db import migrate  # it imports this module
+
+        try:
+            migrate.require_current()
+        except (DatabaseUnavailableError, SchemaError) as named:
+            return named
+        return SchemaError(f"The tables are not as tryon made them ({cause}). Restore them.", "a backup")
+    if state == _FORBIDDEN:
+        return SchemaError(
+            f"The role of TRYON_DATABASE_URL lacks a right ({cause}). Use the role that owns the tables.",
+            "TRYON_DATABASE_URL",
+        )
+    address = engine().url.render_as_string(hide_password=True)
+    if state == _READ_ONLY:
+        return DatabaseUnavailableError(
+            f"Postgres at {address} is read-only ({cause}). Set TRYON_DATABASE_URL to the primary server."
+        )
+    if any(sign in cause for sign in _REFUSALS):
+        return DatabaseUnavailableError(
+            f"Postgres at {address} refuses the connection ({cause}). Correct user, password and database in "
+            "TRYON_DATABASE_URL."
+        )
+    return DatabaseUnavailableError(
+        f"Postgres at {address} does not answer ({cause}). Start it (tryon up starts one of its own), or "
+        "correct TRYON_DATABASE_URL."
+    )
+
+
+def _cause(error: DBAPIError | PoolTimeoutError) -> str:
+    """Return what the driver says, on one line."""
+    return " ".join(str(getattr(error, "orig", error)).split())
+
+
+def _sqlstate(error: DBAPIError | PoolTimeoutError) -> str | None:
+    state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state
+
+
 def _is_transient(error: DBAPIError | PoolTimeoutError) -> bool:
     """Whether the same transaction may succeed later: no connection, a restart, a failover, a deadlock."""
     if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
+    state = _sqlstate(error)
     if state is None:
         return isinstance(error, OperationalError)  # no connection could be made
     # 08 connection, 40 deadlock or serialisation, 53 too many connections, 57P shutdown or starting up,
-    # 57014 statement_timeout, 25006 read-only: a standby during a failover
-    return state[:2] in {"08", "40", "53"} or state.startswith("57P") or state in {"57014", "25006"}
+    # 57014 statement_timeout; read-only: a standby during a failover
+    return state[:2] in {"08", "40", "53"} or state.startswith("57P") or state in {"57014", _READ_ONLY}

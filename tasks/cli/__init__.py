@@ -25,7 +25,7 @@ def _application() -> typer.Typer:
     from tasks.cli.jobs import cancel, forget, result, retry, status, submit
     from tasks.cli.metrics import metrics
     from tasks.cli.pictures import demo, run
-    from tasks.cli.serve import db, sweep, up
+    from tasks.cli.serve import create_buckets, db, sweep, up
 
     app = typer.Typer(
         help="A self-hosted virtual try-on: put a garment on a person's photograph.",
@@ -34,7 +34,8 @@ def _application() -> typer.Typer:
         add_completion=False,
     )
     app.callback()(_options)
-    for command in (up, demo, run, submit, status, result, cancel, retry, forget, doctor, sweep, metrics):
+    about_jobs = (submit, status, result, cancel, retry, forget)
+    for command in (up, demo, run, *about_jobs, doctor, sweep, metrics, create_buckets):
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(weights_cli.app, name="weights")
@@ -66,14 +67,14 @@ def main() -> None:
     """Run the command; the exit code says what kind of error there was."""
     from config.errors import StorageError, TryonError
     from db.jobs import UnknownJobError
-    from db.session import DatabaseUnavailableError, set_outage_timeout
+    from db.session import DatabaseUnavailableError, SchemaError, set_outage_timeout
     from worker.machine.embedded.process import ServerError
 
     if "TRYON_OUTAGE_PATIENCE_S" not in os.environ:
         set_outage_timeout(TERMINAL_OUTAGE_TIMEOUT_S)
     try:
         _application()()
-    except (ConfigurationError, DatabaseUnavailableError, ServerError, StorageError) as error:
+    except (ConfigurationError, DatabaseUnavailableError, SchemaError, ServerError, StorageError) as error:
         _exit(codes.UNREACHABLE, error)
     except (TryonError, UnknownJobError) as error:
         _exit(codes.USER_ERROR, error)

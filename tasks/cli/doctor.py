@@ -140,20 +140,17 @@ def _device() -> str:
 
 
 def _database() -> str:
-    from sqlalchemy.exc import SQLAlchemyError
-
     from db import migrate
+    from db.session import DatabaseUnavailableError, SchemaError
 
     database_url()
     try:
-        revision, newest = migrate.current()
-    except SQLAlchemyError as error:
-        raise ProblemError(str(error).splitlines()[0], "tryon up, or set TRYON_DATABASE_URL") from error
-    if revision != newest:
-        raise ProblemError(
-            f"tables at revision {revision or 'none'}, the code expects {newest}", "tryon db upgrade"
-        )
-    return f"answers, tables at revision {revision}"
+        migrate.require_current()
+    except DatabaseUnavailableError as error:
+        raise ProblemError(str(error), "tryon up, or set TRYON_DATABASE_URL") from error
+    except SchemaError as error:
+        raise ProblemError(str(error), error.fix) from error
+    return f"answers, tables at revision {migrate.newest()}"
 
 
 def _broker() -> str:
@@ -177,19 +174,22 @@ def _storage() -> str:
     try:
         storage().check()
     except StorageError as error:
-        raise ProblemError(error.message, "tryon up, or set TRYON_S3_ENDPOINT_URL") from error
+        fix = "tryon create-buckets" if "create-buckets" in error.message else "TRYON_S3_ENDPOINT_URL"
+        raise ProblemError(error.message, fix) from error
     return f"buckets {settings().input_bucket} and {settings().output_bucket} exist"
 
 
 def _workers() -> str:
     from config import queues
     from db import jobs
-    from db.session import DatabaseUnavailableError
+    from db.session import DatabaseUnavailableError, SchemaError
 
     try:
         workers = jobs.workers()
     except DatabaseUnavailableError as error:
-        raise ProblemError(str(error), "tryon up") from error
+        raise ProblemError(str(error), "tryon up, or set TRYON_DATABASE_URL") from error
+    except SchemaError as error:
+        raise ProblemError(str(error), error.fix) from error
     served = {
         queue for worker in workers if worker["state"] in ("ready", "busy") for queue in worker["queues"]
     }

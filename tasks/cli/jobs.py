@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from config.settings import settings
-from db import jobs
+from db import jobs, migrate
 from tasks.cli import codes
 from tasks.cli.output import Json, err
 
@@ -39,6 +39,7 @@ def submit(
     """Submit a try-on; files are uploaded first."""
     from tasks import tryon
 
+    migrate.require_current()
     handle = tryon.delay(
         upload(person),
         upload(cloth),
@@ -59,6 +60,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show a job, or the newest jobs."""
+    migrate.require_current()
     if job_id is not None:
         show(jobs.status(job_id), as_json=as_json)
         return
@@ -86,6 +88,7 @@ def result(
     """Download a job's picture, or print its object key."""
     from worker.artifacts.storage import storage
 
+    migrate.require_current()
     record = jobs.status(job_id)
     if record["status"] != "succeeded":
         error = record["error"] or {"name": record["status"], "message": "it has no picture"}
@@ -102,6 +105,7 @@ def result(
 
 def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
     """Cancel a job that has not finished."""
+    migrate.require_current()
     if not jobs.cancel(job_id):
         typer.echo(f"Job {job_id} has already finished: {jobs.status(job_id)['status']}", err=True)
         raise typer.Exit(codes.JOB_FAILED)
@@ -113,6 +117,7 @@ def retry(job_ids: Annotated[list[str], typer.Argument(help="Ids of failed or ca
     from worker.app import app
     from worker.queue import wake
 
+    migrate.require_current()
     refused = False
     for job_id in job_ids:
         try:
@@ -137,6 +142,7 @@ def forget(
 
     if (job_id is None) == (person is None):
         raise typer.BadParameter("name either a job's id or --person KEY")
+    migrate.require_current()
     removed = retention.forget_job(job_id) if job_id else retention.forget_person(str(person))
     if as_json:
         print(json.dumps(removed))

@@ -1,5 +1,6 @@
-"""The commands that run or prepare the system: up, sweep, db upgrade."""
+"""The commands that run or prepare the system: up, sweep, db, create-buckets."""
 
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ import typer
 
 from config import queues
 from config.logs import set_up_logging
-from config.settings import ConfigurationError
-from tasks.cli.output import err
+from config.settings import ConfigurationError, settings
+from tasks.cli.output import Json, err
 
 MISSED_INTERVALS = 3
 """A worker that was silent for this many presence intervals counts as dead."""
@@ -42,10 +43,12 @@ def up(
 
 def sweep() -> None:
     """Repeat lost wake-ups and retry the stages of dead workers, until stopped."""
+    from db import migrate
     from worker.app import app
     from worker.queue import sweep as sweeper
 
     set_up_logging()
+    migrate.require_current()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         sweeper.run(app, threading.Event())
@@ -58,6 +61,41 @@ def upgrade() -> None:
 
     migrate.upgrade()
     typer.echo(f"The tables are at revision {migrate.current()[0]}")
+
+
+@db.command("current")
+def current(as_json: Json = False) -> None:
+    """Show the revision of the tables and the one that this version needs; exit code 4 if they differ."""
+    from db import migrate
+
+    applied, newest = migrate.current()
+    if as_json:
+        typer.echo(json.dumps({"current": applied, "newest": newest}))
+    else:
+        typer.echo(f"The tables are at revision {applied or 'none'}; this version of tryon needs {newest}")
+    migrate.require_current()
+
+
+@db.command("downgrade")
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The revision that an older version of tryon needs.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Undo the migrations after a revision: stop workers, sweep and producers first."""
+    from db import migrate
+
+    if not yes:
+        typer.confirm("What only the newer version stores is lost. Go on?", abort=True, err=True)
+    migrate.downgrade(revision)
+    typer.echo(f"The tables are at revision {migrate.current()[0]}")
+
+
+def create_buckets() -> None:
+    """Create the buckets of the object store that do not exist."""
+    from worker.artifacts.storage import storage
+
+    storage().ensure_buckets()
+    typer.echo(f"The buckets {settings().input_bucket} and {settings().output_bucket} exist")
 
 
 @contextmanager
@@ -78,19 +116,13 @@ def running_system(*, quiet: bool = False) -> Iterator[None]:
 
 def _is_running() -> bool:
     """Whether a worker that was seen lately serves each queue."""
-    from sqlalchemy.exc import ProgrammingError
-
     from db import jobs
-    from db.session import DatabaseUnavailableError, dispose
+    from db.session import DatabaseUnavailableError, SchemaError, dispose
     from worker.queue import process
 
     try:
         workers = jobs.workers()
-    except (
-        ConfigurationError,
-        DatabaseUnavailableError,
-        ProgrammingError,
-    ):  # no address, no answer or no tables
+    except (ConfigurationError, DatabaseUnavailableError, SchemaError):  # no address, no answer or no tables
         dispose()
         return False
     alive = [

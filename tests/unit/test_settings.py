@@ -91,6 +91,7 @@ def test_values_that_cannot_work_together_are_refused(monkeypatch, environment, 
         ("TRYON_DATABSE_URL", "did you mean TRYON_DATABASE_URL?"),
         ("TRYON_LEASE", "did you mean TRYON_LEASE_S?"),
         ("tryon_heartbeats_s", "did you mean TRYON_HEARTBEAT_S?"),
+        ("TRYON_DATABASE_PORT", "did you mean TRYON_DATABASE_URL?"),
         ("TRYON_XYZZY", "see docs/reference.md"),
     ],
 )
@@ -101,10 +102,11 @@ def test_a_misspelt_name_is_refused(monkeypatch, name, hint):
 
 def test_names_that_kubernetes_sets_for_a_service_are_no_settings(monkeypatch):
     for name in (
-        *("TRYON_API_SERVICE_HOST", "TRYON_API_SERVICE_PORT", "TRYON_API_SERVICE_PORT_HTTP", "TRYON_API_PORT"),
+        *("TRYON_API_SERVICE_HOST", "TRYON_API_SERVICE_PORT", "TRYON_API_SERVICE_PORT_HTTP"),
         *("TRYON_API_PORT_80_TCP", "TRYON_API_PORT_80_TCP_ADDR", "TRYON_API_PORT_80_TCP_PROTO"),
     ):
         monkeypatch.setenv(name, "10.0.0.1")
+    monkeypatch.setenv("TRYON_API_PORT", "tcp://10.0.0.1:80")
     assert settings()
 
 

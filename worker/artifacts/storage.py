@@ -228,7 +228,10 @@ class Storage:
         code = _code(error)
         setting = "TRYON_INPUT_BUCKET" if bucket == self.input_bucket else "TRYON_OUTPUT_BUCKET"
         if code == "NoSuchBucket" or (code in _MISSING_CODES and error.operation_name == "HeadBucket"):
-            message = f"There is no bucket '{bucket}': create it, or set {setting} to one that exists."
+            message = (
+                f"There is no bucket '{bucket}'. Create it (tryon create-buckets), or set {setting} to one "
+                "that exists."
+            )
         elif code == "KeyTooLongError":
             raise InputValidationError("The object's key is too long for the store.", input=key) from error
         elif code in _ACCESS_CODES:
