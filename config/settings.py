@@ -242,8 +242,8 @@ class Settings(BaseSettings):
             raise ValueError("set both TRYON_S3_ACCESS_KEY_ID and TRYON_S3_SECRET_ACCESS_KEY, or neither")
         if self.keep_uploads_days is not None and self.input_bucket == self.output_bucket:
             raise ValueError(
-                "TRYON_KEEP_UPLOADS_DAYS deletes everything old in TRYON_INPUT_BUCKET, and results are in it, "
-                "too: set TRYON_OUTPUT_BUCKET to another bucket"
+                "TRYON_KEEP_UPLOADS_DAYS deletes all that is old in TRYON_INPUT_BUCKET, also results "
+                "that are in it: set TRYON_OUTPUT_BUCKET to another bucket"
             )
         if self.min_image_side**2 > self.max_image_pixels:
             raise ValueError(

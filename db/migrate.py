@@ -92,7 +92,8 @@ def require_current() -> None:
         raise _newer(applied)
     if applied != expected:
         raise SchemaError(
-            f"The tables are at revision {applied}, older than this version of tryon ({expected}). Upgrade them:",
+            f"The tables are at revision {applied}, older than this version of tryon ({expected}). Upgrade "
+            "them:",
             "tryon db upgrade",
         )
 

@@ -180,7 +180,9 @@ def named_error(error: DBAPIError | PoolTimeoutError) -> Exception:
             migrate.require_current()
         except (DatabaseUnavailableError, SchemaError) as named:
             return named
-        return SchemaError(f"The tables are not as tryon made them ({cause}). Restore them.", "a backup")
+        return SchemaError(
+            f"The tables are not as tryon made them ({cause}). Restore them.", "restore a backup"
+        )
     if state == _FORBIDDEN:
         return SchemaError(
             f"The role of TRYON_DATABASE_URL lacks a right ({cause}). Use the role that owns the tables.",

@@ -48,6 +48,8 @@ def _prepare(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> Non
     global _queues, _devices
     from config.errors import WeightsMissingError
     from config.settings import ConfigurationError, settings
+    from db import migrate
+    from db.session import DatabaseUnavailableError, SchemaError, dispose
     from worker.machine import device
     from worker.stages import table
 
@@ -68,10 +70,15 @@ def _prepare(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> Non
         if queues.GPU in _queues:
             _devices = device.choose(settings().device)
             conf.worker_concurrency = len(_devices)
-    except (ConfigurationError, WeightsMissingError) as error:
+        migrate.require_current()
+    except DatabaseUnavailableError as error:
+        log.warning("%s The worker's processes wait for it.", error)
+    except (ConfigurationError, SchemaError, WeightsMissingError) as error:
         # Celery only logs the exceptions of a signal's receiver: without the exit the worker would start.
         log.critical("This worker cannot start: %s", error)
         sys.exit(os.EX_CONFIG)
+    finally:
+        dispose()
 
 
 def _set_up_logging(**_: Any) -> None:

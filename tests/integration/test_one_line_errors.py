@@ -151,6 +151,22 @@ def assert_one_line(text, *parts):
     assert "wrong-secret" not in text
 
 
+@pytest.mark.parametrize(("environment", "name", "problem", "remedy"), TABLES[2:3], indirect=["environment"])
+def test_a_worker_does_not_start(environment, name, problem, remedy):
+    worker = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "no-stage"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert worker.returncode == os.EX_CONFIG
+    (line,) = [line for line in worker.stderr.splitlines() if "CRITICAL" in line]
+    assert_one_line(line, "This worker cannot start", problem, remedy)
+
+
 @pytest.mark.parametrize(
     ("environment", "name", "problem", "remedy"),
     [row for row in TABLES if row[0] not in ("empty", "older")],
