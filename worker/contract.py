@@ -62,6 +62,9 @@ class Method(ABC):
         packages: imports that are not installed on every machine that runs the stage.
         libraries: distributions whose version may change the output's pixels.
         uses_device: whether the model runs on the worker's device; a GPU rounds differently from a processor.
+        auto_needs_gpu: whether `auto` takes it on a GPU only, because a processor takes hours; by name it
+            runs on both.
+        options: the job options that it reads besides its stage's; all jobs of a batch have the same values.
         batches: whether `run_batch` does several jobs faster than `run` does one after the other.
     """
 
@@ -69,6 +72,8 @@ class Method(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     uses_device: ClassVar[bool] = False
+    auto_needs_gpu: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
     batches: ClassVar[bool] = False
 
     def available(self) -> bool:

@@ -123,6 +123,8 @@ def _engines() -> str:
             state = "ready" if engine.available() else "its model files are not installed"
         except WeightsMissingError as error:
             raise ProblemError(error.message, f"tryon weights fetch {error.input}") from error
+        if engine.auto_needs_gpu and state == "ready":
+            state += " (without a GPU by name only)"
         use = (
             "commercial use allowed" if engine.commercial_use else "no commercial use of its published files"
         )

@@ -54,7 +54,7 @@ def run(
         )
     output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
     details = bundles["generate"]["details.json"]
-    for warning in details["warnings"]:
+    for warning in details.get("warnings", []):
         typer.echo(f"generate: {warning}", err=True)
     if "score" in details:
         typer.echo(f"score     {details['score']:6.2f}")

@@ -126,13 +126,12 @@ def test_a_job_that_no_available_engine_can_do_is_refused_by_name(plain, monkeyp
 
 
 def test_commercial_use_follows_the_licences_of_an_engines_published_files():
-    published = {"viton_hd": "viton-hd"}  # engine -> its group in the catalogue
+    # engine -> its file or group of files in the catalogue
+    published = {"viton_hd": "viton-hd", "fashn_vton": "fashn-vton"}
     for engine in engines.ENGINES:
-        group = published.get(engine.name)
-        licences = {
-            entry.licence.name for entry in weights.catalogue().values() if group and entry.group == group
-        }
-        assert bool(licences) == (group is not None)
+        name = published.get(engine.name)
+        files = weights.entries.select([name]) if name else []
+        licences = {entry.licence.name for entry in files}
         assert engine.commercial_use == (not any("-NC-" in licence for licence in licences))
 
 
@@ -143,6 +142,31 @@ def test_the_doctor_says_which_engines_are_ready_and_which_may_be_used_commercia
     monkeypatch.setattr(type(plain), "commercial_use", False)
     expected = "plain: its model files are not installed, no commercial use of its published files"
     assert expected in doctor._engines()
+
+
+def test_an_engine_that_needs_a_gpu_is_taken_without_one_by_name_only(plain, order, monkeypatch):
+    monkeypatch.setattr(type(plain), "auto_needs_gpu", True)
+    row = table.stage("generate")
+    order("plain,geometric")
+    assert table.method(row, options()).name == "geometric"
+    assert table.method(row, options(), "cuda:1") is plain
+    assert table.method(row, options(engine="plain")) is plain
+    assert table.selected(row, options(), "cuda:1")["engine"] == "plain"
+    with pytest.raises(InputValidationError, match="Without a GPU, engine=plain must be asked for"):
+        table.method(row, options(category="dresses"))
+    assert "plain: ready (without a GPU by name only)" in doctor._engines()
+
+
+def test_an_option_of_an_engine_counts_for_it_alone_and_has_a_default(plain, monkeypatch):
+    monkeypatch.setattr(type(plain), "options", ("quality",))
+    row, older = table.stage("generate"), options(engine="plain")
+    del older["quality"]  # as in a job that an earlier version has accepted
+    read = table.selected(row, older)
+    assert read["quality"] == "balanced"
+    assert table.batch_options(row, read)["quality"] == ["balanced"]
+    assert "quality" not in table.selected(row, options(engine="geometric", quality="fast"))
+    with pytest.raises(InputValidationError, match="quality: Input should be 'fast', 'balanced' or"):
+        TryonRequest.parse(("a", "b"), {"quality": "best"})
 
 
 def test_its_artifacts_are_its_own(plain):
@@ -158,7 +182,7 @@ def test_its_artifacts_are_its_own(plain):
     [
         ({"engine": "plain"}, "it must be one of auto, "),
         ({"engine": "geometric", "category": "dresses"}, "the engine geometric supports upper_body"),
-        ({"category": "dresses"}, "the engine auto supports upper_body"),
+        ({"category": "shoes"}, "the engine auto supports dresses, lower_body, upper_body"),
     ],
 )
 def test_without_the_line_neither_the_engine_nor_its_category_is_accepted(chosen, expected):

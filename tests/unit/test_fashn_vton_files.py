@@ -10,9 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from config.errors import WeightsMissingError
+from config.settings import settings
 from tests.support import fashn_vton
 from tests.support.fashn_vton import SHAPES, TINY
-from worker.fashn_vton.files import load_network
+from worker import weights
+from worker.contract import Host
+from worker.fashn_vton.engine import WEIGHTS, FashnVtonEngine
+from worker.fashn_vton.files import check, load_network
 from worker.fashn_vton.network import Sizes
 from worker.lab import fashn_bench
 
@@ -91,6 +95,37 @@ def test_a_pickle_is_refused_whatever_its_name(tmp_path, name):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsMissingError, match="it is missing"):
         load_network(tmp_path / "model.safetensors", TINY)
+
+
+def test_only_the_published_shapes_are_installed(tmp_path, tiny_file):
+    check(sparse_file(tmp_path / "full.safetensors", SHAPES["full"]))
+    with pytest.raises(WeightsMissingError, match="another network's tensors"):
+        weights.add(tiny_file, tmp_path / "models", name=WEIGHTS, trust=lambda *_: True)
+    assert weights.status(tmp_path / "models", [WEIGHTS])[0].state == "missing"
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch) -> Path:
+    """The tiny weights as the installed file."""
+    monkeypatch.setenv("TRYON_DATA_DIR", str(tmp_path))
+    settings.cache_clear()
+    yield fashn_vton.write(tmp_path / "models")
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_the_engine_is_available_with_its_file_and_names_the_command_without(installed):
+    engine, host = FashnVtonEngine(TINY), Host(installed.parent, "cpu", 1)
+    assert engine.available()
+    assert engine.digests() == {WEIGHTS: weights.digest_of(installed)}
+    assert engine.load(host).dtype == torch.float32
+    installed.write_bytes(installed.read_bytes()[:-1])
+    with pytest.raises(WeightsMissingError, match="tryon weights fetch fashn-vton"):
+        engine.available()
+    installed.unlink()
+    assert not engine.available()
+    with pytest.raises(WeightsMissingError, match="tryon weights fetch fashn-vton"):
+        engine.load(host)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,4 +1,4 @@
-"""Loads the network from its weight file."""
+"""The weight file of the network: the published one, as the catalogue names it."""
 
 from pathlib import Path
 
@@ -18,7 +18,17 @@ def load_network(file: Path, sizes: Sizes | None = None) -> TryOnTransformer:
     Raises WeightsMissingError when the file is missing, damaged or truncated, contains anything else than
     tensors, or belongs to another network.
     """
-    with torch.device("meta"):  # saves the time and memory of initial values
-        network = TryOnTransformer(sizes)
+    network = _without_values(sizes)
     network.load_state_dict(load_state_dict(file, shapes(network)), strict=True, assign=True)
     return network.eval()
+
+
+def check(file: Path) -> None:
+    """Raise WeightsMissingError unless the file contains the published network's weights."""
+    load_state_dict(file, shapes(_without_values(None)))
+
+
+def _without_values(sizes: Sizes | None) -> TryOnTransformer:
+    """Return the network without memory for its weights: initial values would take time and memory."""
+    with torch.device("meta"):
+        return TryOnTransformer(sizes)

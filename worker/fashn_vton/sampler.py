@@ -69,12 +69,13 @@ def sample(
     """Return the pictures, (b, 3, h, w); the caller clamps them to [-1, 1].
 
     Conditional and unconditional velocity are computed in one pass. The last step uses the conditional one
-    alone, because guidance there oversaturates colours.
+    alone, because guidance there oversaturates colours. The sum of the steps keeps the noise's type:
+    float32, because bfloat16 would lose what a short step adds.
 
     Args:
         network: the transformer, on the device and in the type of the inputs.
         inputs: the conditions of b items.
-        noise: (b, 3, h, w).
+        noise: (b, 3, h, w), float32.
         steps: Euler steps, at least 1.
         between: called after each step with its number from 1 and `steps`; it may raise to end the drawing.
     """
@@ -85,7 +86,8 @@ def sample(
     picture, times = noise, schedule(steps)
     for step, (now, following) in enumerate(pairwise(times), start=1):
         time = torch.full((2 * len(picture),), now, dtype=torch.float32, device=picture.device)
-        conditional, unconditional = network(torch.cat([picture, picture]), time, conditions).chunk(2)
+        doubled_picture = torch.cat([picture, picture]).to(doubled.person.dtype)
+        conditional, unconditional = network(doubled_picture, time, conditions).to(picture.dtype).chunk(2)
         guided = conditional
         if step < steps:
             guided = unconditional + GUIDANCE * (conditional - unconditional)

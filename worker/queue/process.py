@@ -55,7 +55,7 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
     try:
         models = Models(settings().models_dir, device)
         for stage in table.of_queues(queues):
-            models.of(table.method(stage))
+            models.of(table.method(stage, device=device))
     except Exception as error:
         register(state="failed", message=f"{type(error).__name__}: {error}")
         raise

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from config.errors import InputValidationError
 from db.models import DEFAULT_TENANT, MAX_TENANT_LENGTH
 from worker.stages.engines import ENGINES
-from worker.stages.table import AUTO
+from worker.stages.table import AUTO, OPTION_DEFAULTS
 
 MAX_KEY_LENGTH = 1024
 """Longest accepted object key, characters; S3 accepts 1024 bytes."""
@@ -35,6 +35,11 @@ class TryonRequest(BaseModel):
         AUTO, description=f"The engine; `{AUTO}` takes the first available one that supports the category."
     )
     category: str = Field("upper_body", description="The garment's category; it must be one of the engine's.")
+    quality: Literal["fast", "balanced", "quality"] = Field(
+        OPTION_DEFAULTS["quality"],
+        description="`fast`, `balanced` or `quality`: the steps of an engine that draws in steps.",
+        validate_default=True,
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="0 to 2³²−1; the same seed gives the same picture.")
     output_format: Literal["png", "jpeg", "webp"] = Field(
         "png", description="File format of the result: `png`, `jpeg` or `webp`."

@@ -41,7 +41,9 @@ def run_stage(
     with ExitStack() as attempts:
         first = attempts.enter_context(start_attempt(claim))
         if first.begin():
-            shared = table.batch_options(first.row, first.inputs.options) if models.batch > 1 else None
+            shared = None
+            if models.batch > 1:
+                shared = table.batch_options(first.row, first.inputs.options, models.device)
             if shared is None:
                 first.compute()
             else:

@@ -4,10 +4,12 @@ To add an engine, write a module with a `worker.contract.Engine` and add one lin
 """
 
 from worker.contract import Engine
+from worker.fashn_vton.engine import FashnVtonEngine
 from worker.geometric.engine import GeometricEngine
 from worker.viton_hd.engine import VitonHdEngine
 
 ENGINES: tuple[Engine, ...] = (
+    FashnVtonEngine(),
     VitonHdEngine(),
     GeometricEngine(),
 )

@@ -31,7 +31,7 @@ def run_stage(
 
     Raises the TryonError of the stage, which then names it.
     """
-    selected = table.selected(row, options)
+    selected = table.selected(row, options, models.device)
     chosen = table.method(row, selected)
     inputs = StageInput(
         sources={source: sources[source] for source in row.sources},

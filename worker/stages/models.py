@@ -41,7 +41,7 @@ class Models:
 
     def of_stage(self, name: str) -> Any:
         """Return the model of the stage's usual method. Raises WeightsMissingError."""
-        return self.of(table.method(table.stage(name)))
+        return self.of(table.method(table.stage(name), device=self.device))
 
     def __enter__(self) -> Self:
         return self

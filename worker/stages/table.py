@@ -28,6 +28,9 @@ AUTO = "auto"
 """The value of an option or setting that leaves the choice of the method to the table."""
 
 
+OPTION_DEFAULTS: Mapping[str, Any] = {"quality": "balanced"}
+"""The job options that methods read, and what a job has that does not name one."""
+
 CHOOSING_OPTIONS = ("category",)
 """Job options, besides the stage's own, that `auto` looks at: jobs of one batch have the same values."""
 
@@ -106,12 +109,13 @@ def of_queues(names: tuple[str, ...]) -> tuple[Stage, ...]:
     return tuple(row for row in STAGES if row.queue in names)
 
 
-def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
+def method(row: Stage, options: Mapping[str, Any] | None = None, device: str = "cpu") -> Method:
     """Return the method that does the stage.
 
     Args:
         row: the stage.
         options: the job's options, or those of `selected`; None for a job with the default options.
+        device: the worker's device, such as `cuda:1`.
 
     Raises InputValidationError when no available method can do a job with these options.
     """
@@ -121,17 +125,21 @@ def method(row: Stage, options: Mapping[str, Any] | None = None) -> Method:
     elif row.option and options is not None:
         wanted = options[row.option]
     if wanted == AUTO:
-        return _first_able(row, options)
+        return _first_able(row, options, device)
     return {method.name: method for method in row.methods}[wanted]
 
 
-def _first_able(row: Stage, options: Mapping[str, Any] | None) -> Method:
+def _first_able(row: Stage, options: Mapping[str, Any] | None, device: str) -> Method:
+    by_name_only = []
     for candidate in _automatic(row):
         if (options is None or candidate.accepts(options)) and candidate.available():
-            return candidate
+            if device != "cpu" or not candidate.auto_needs_gpu:
+                return candidate
+            by_name_only.append(candidate.name)
+    asked_for = f" Without a GPU, {row.option}={by_name_only[0]} must be asked for." if by_name_only else ""
     raise InputValidationError(
         f"Nothing that is ready here can do the stage {row.name} of this job"
-        f"{_in_words(options)}. `tryon doctor` lists what is ready.",
+        f"{_in_words(options)}.{asked_for} `tryon doctor` lists what is ready.",
         input=row.option or row.setting,
     )
 
@@ -167,8 +175,10 @@ def selected(row: Stage, options: Mapping[str, Any], device: str = "cpu") -> dic
         options: the job's options.
         device: the worker's device, such as `cuda:1`.
     """
-    chosen = method(row, options)
+    chosen = method(row, options, device)
     read: dict[str, Any] = {name: options[name] for name in row.options}
+    # A job that an earlier version accepted lacks newer options.
+    read |= {name: options.get(name, OPTION_DEFAULTS[name]) for name in chosen.options}
     if choice := row.option or row.setting:
         read[choice] = chosen.name
     return read | {
@@ -183,23 +193,26 @@ def _version(distribution: str) -> str:
     return importlib.metadata.version(distribution)
 
 
-def batch_options(row: Stage, options: Mapping[str, Any]) -> dict[str, list[str]] | None:
+def batch_options(row: Stage, options: Mapping[str, Any], device: str = "cpu") -> dict[str, list[str]] | None:
     """Return with which job options other jobs can share this one's batch.
 
     Args:
         row: the stage.
         options: what `selected` gives for the job.
+        device: the worker's device.
 
     Returns:
         Job option -> the values that give the same method; None when the method has no batches.
     """
-    chosen = method(row, options)
+    chosen = method(row, options, device)
     if not chosen.batches:
         return None
-    shared = {name: [str(options[name])] for name in CHOOSING_OPTIONS if name in row.options}
+    read = (*(name for name in CHOOSING_OPTIONS if name in row.options), *chosen.options)
+    shared = {name: [str(options[name])] for name in read}
     if row.option:
         left_open = {**options, row.option: AUTO}
-        shared[row.option] = [*([AUTO] if method(row, left_open) is chosen else []), chosen.name]
+        is_usual = method(row, left_open, device) is chosen
+        shared[row.option] = [*([AUTO] if is_usual else []), chosen.name]
     return shared
 
 

@@ -53,7 +53,8 @@ def contact_sheet(photo: Image, bundles: Mapping[str, Bundle]) -> Image:
             ("agnostic", image_agnostic(canvas, labels, body)),
             (_garment_title(cloth), _with_landmarks(cloth)),
             ("garment mask", garment_mask),
-            ("warped garment", generate["warped.jpg"]),
+            # An engine that draws everything anew warps nothing.
+            *([("warped garment", generate["warped.jpg"])] if "warped.jpg" in generate else []),
             ("result", generate["result.png"]),
         ],
         columns=4,

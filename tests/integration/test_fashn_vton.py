@@ -1,0 +1,159 @@
+"""The engine fashn_vton with the tiny seeded network: queue, workers and storage."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from config.settings import settings
+from tasks import tryon
+from tests.support import fashn_vton
+from tests.support.workers import WorkerProcess, ended
+from worker.artifacts.bundle import encode_png
+from worker.artifacts.storage import storage
+from worker.contract import StageInput
+from worker.fashn_vton.engine import WEIGHTS
+from worker.lab.demo import garments, people
+from worker.queue.request import TryonRequest
+from worker.stages import local, table
+from worker.stages.models import Models
+from worker.weights import digest_of
+
+PERSON, CLOTH = "fashn-person.png", "fashn-cloth.png"
+
+
+def options(**changes):
+    return TryonRequest(person_key=PERSON, cloth_key=CLOTH, engine="fashn_vton", **changes).options()
+
+
+@pytest.fixture(scope="module")
+def data_dir(models_dir, tmp_path_factory):
+    """A data folder whose models are those of `make setup` and the tiny network."""
+    folder = tmp_path_factory.mktemp("fashn")
+    (folder / "models").mkdir()
+    for file in models_dir.iterdir():
+        (folder / "models" / file.name).symlink_to(file)
+    fashn_vton.write(folder / "models")
+    return folder
+
+
+@pytest.fixture
+def tiny(data_dir, monkeypatch):
+    """This process uses the tiny network, too."""
+    monkeypatch.setattr(table, "STAGES", table.STAGES)
+    fashn_vton.install()
+    monkeypatch.setenv("TRYON_DATA_DIR", str(data_dir))
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def garment():
+    return encode_png(garments.draw(garments.NAMES[0]))
+
+
+@pytest.fixture(scope="module")
+def worker(servers, _migrated, data_dir, garment, tmp_path_factory):
+    storage().ensure_buckets()
+    storage().put_input(PERSON, people.astronaut(), "image/png")
+    storage().put_input(CLOTH, garment, "image/png")
+    running = WorkerProcess(
+        tmp_path_factory.mktemp("logs") / "worker.log",
+        app="tests.support.fashn_app",
+        TRYON_DATA_DIR=str(data_dir),
+    )
+    yield running
+    running.stop()
+
+
+def picture(record):
+    return np.asarray(Image.open(io.BytesIO(storage().get_result(record["result_key"]))))
+
+
+def stage_of(record, name):
+    return next(stage for stage in record["stages"] if stage["name"] == name)
+
+
+def test_a_job_gives_the_same_picture_as_the_call_in_this_process(
+    database, sweeping, worker, tiny, data_dir, garment
+):
+    named = ended(tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="fast", seed=3).id)
+    assert named["status"] == "succeeded", named
+    assert named["engine"] == "fashn_vton"
+    generated = stage_of(named, "generate")
+    assert generated["details"]["weights"] == {WEIGHTS: digest_of(data_dir / "models/fashn_vton.safetensors")}
+
+    # The same seed gives the same picture, another one another.
+    again = ended(tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="fast", seed=3).id)
+    assert stage_of(again, "generate")["cache_hit"]
+    other = ended(tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="fast", seed=4).id)
+    assert not stage_of(other, "generate")["cache_hit"]
+    assert (picture(again) == picture(named)).all()
+    assert (picture(other) != picture(named)).any()
+
+    names = {"person": PERSON, "cloth": CLOTH}
+    with Models(settings().models_dir) as models:
+        bundles = local.run(people.astronaut(), garment, options(quality="fast", seed=3), models, names=names)
+    assert (picture(named) == bundles["generate"]["result.png"]).all()
+    photo = np.asarray(Image.open(io.BytesIO(people.astronaut())).convert("RGB"))
+    assert picture(named).shape == photo.shape
+
+
+def test_without_a_gpu_auto_does_not_take_it(database, sweeping, worker):
+    record = ended(tryon.delay(PERSON, CLOTH).id)
+    assert (record["status"], record["engine"]) == ("succeeded", "geometric")
+    refused = ended(tryon.delay(PERSON, CLOTH, category="dresses").id)
+    assert refused["error"]["name"] == "InputValidationError"
+    assert "engine=fashn_vton must be asked for" in refused["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def bundles(data_dir, garment):
+    """The bundles of the stages before the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRYON_DATA_DIR", str(data_dir))
+        settings.cache_clear()
+        sources, made = {"person": people.astronaut(), "cloth": garment}, {}
+        with Models(settings().models_dir) as models:
+            for row in table.STAGES[:-1]:
+                made[row.name] = local.run_stage(
+                    row, sources, made, options(), models, names={"person": PERSON, "cloth": CLOTH}
+                )
+        yield made
+    settings.cache_clear()
+
+
+def test_a_picture_of_a_batch_is_that_of_its_job_alone(servers, tiny, bundles):
+    row = table.stage("generate")
+    inputs = [
+        StageInput(
+            sources={"person": people.astronaut()},
+            names={"person": PERSON, "cloth": CLOTH},
+            artifacts=bundles,
+            options=table.selected(row, options(quality="fast", seed=seed)),
+        )
+        for seed in (3, 4, 5)
+    ]
+    engine = table.method(row, options())
+    with Models(settings().models_dir) as models:
+        model = models.of(engine)
+        model.batch = 2  # three jobs: a batch of two and one of one
+        together = [bundle["drawn.png"] for bundle in engine.draw_batch(model, inputs)]
+        alone = [engine.draw(model, one)["drawn.png"] for one in inputs]
+    for one, other in zip(together, alone, strict=True):
+        # 1e-3 of the range −1..1 is less than half a level: the nearest level may differ by one.
+        assert np.abs(one.astype(int) - other).max() <= 1
+    assert (together[0] != together[1]).any()
+
+
+def test_jobs_share_a_batch_only_with_jobs_of_the_same_steps(servers, tiny):
+    row = table.stage("generate")
+    shared = table.batch_options(row, table.selected(row, options(quality="quality"), "cuda:0"), "cuda:0")
+    assert shared == {
+        "category": ["upper_body"],
+        "quality": ["quality"],
+        "engine": ["auto", "fashn_vton"],
+    }

@@ -1,0 +1,91 @@
+"""The network on its device: draws batches of prepared pictures."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.contract import Host
+from worker.fashn_vton.files import load_network
+from worker.fashn_vton.network import Sizes, TryOnTransformer
+from worker.fashn_vton.preparation import Prepared
+from worker.fashn_vton.sampler import Inputs, sample, seeded_noise
+from worker.images.arrays import Image
+
+log = logging.getLogger(__name__)
+
+MIN_BFLOAT16_CAPABILITY = (8, 0)
+"""CUDA compute capability from which a GPU has bfloat16 units; earlier ones emulate them."""
+
+HALF_RANGE = 127.5
+"""Levels of a picture's byte for one unit of the network's range −1..1."""
+
+
+class TryOnModel:
+    """Draws pictures with the network.
+
+    Args:
+        network: with its weights, on any device.
+        device: where it runs, `cpu` or `cuda:N`; in bfloat16 on a GPU that has it, else in float32.
+        batch: most pictures that are drawn at once.
+    """
+
+    def __init__(self, network: TryOnTransformer, device: str, batch: int) -> None:
+        self.device, self.batch = torch.device(device), batch
+        self.dtype = network_dtype(self.device)
+        self.network = network.eval().to(self.device, self.dtype)
+        log.info("FASHN VTON runs in %s on %s", self.dtype, self.device)
+
+    @classmethod
+    def load(cls, file: Path, host: Host, sizes: Sizes | None = None) -> "TryOnModel":
+        """Return the network of a weight file; sizes None for the published. Raises WeightsMissingError."""
+        return cls(load_network(file, sizes), host.device, host.batch)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the network's pictures."""
+        return self.network.sizes.input_shape
+
+    def draw(
+        self, items: Sequence[Prepared], steps: int, between: Callable[[int, int], None] | None = None
+    ) -> list[Image]:
+        """Return the picture of each item, RGB uint8 (rows, columns, 3) with the padding of its person.
+
+        Args:
+            items: the prepared jobs, at most `batch` at once are drawn together.
+            steps: steps of the sampler.
+            between: called after each step with its number and `steps`; it may raise to end the drawing.
+        """
+        pictures: list[Image] = []
+        for start in range(0, len(items), self.batch):
+            part = items[start : start + self.batch]
+            noise = seeded_noise([item.seed for item in part], *self.shape).to(self.device)
+            drawn = sample(self.network, self._inputs(part), noise, steps, between)
+            levels = ((drawn.clamp(-1, 1) + 1) * HALF_RANGE).round().to(torch.uint8)
+            pictures.extend(levels.permute(0, 2, 3, 1).cpu().numpy())
+        return pictures
+
+    def _inputs(self, items: Sequence[Prepared]) -> Inputs:
+        return Inputs(
+            person=self._scaled([item.person for item in items]),
+            garment=self._scaled([item.garment for item in items]),
+            person_pose=self._scaled([item.person_pose[..., None] for item in items]),
+            garment_pose=self._scaled([np.zeros((*self.shape, 1), np.uint8) for _ in items]),
+            category=torch.tensor([item.category for item in items], device=self.device),
+        )
+
+    def _scaled(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Return pictures, uint8 (h, w, c), as (b, c, h, w) in −1..1, on the device."""
+        stacked = torch.from_numpy(np.stack(pictures)).to(self.device)
+        return (stacked.permute(0, 3, 1, 2).float() / HALF_RANGE - 1).to(self.dtype)
+
+
+def network_dtype(device: torch.device) -> torch.dtype:
+    """Return the type in which the network runs: bfloat16 where a GPU has units for it, else float32."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= MIN_BFLOAT16_CAPABILITY:
+        return torch.bfloat16
+    return torch.float32
