@@ -69,3 +69,9 @@ def test_a_django_project_of_a_shop_is_not_attached_to_our_application():
     assert output_of(
         "from tasks import tryon; print(tryon.app.main)", DJANGO_SETTINGS_MODULE="shop.settings"
     ) == ("tryon")
+
+
+def test_numpy_of_a_worker_computes_with_one_thread():
+    program = "import os, worker; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    assert output_of(program) == "1"
+    assert output_of(program, OPENBLAS_NUM_THREADS="4") == "4"

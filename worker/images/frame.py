@@ -60,6 +60,8 @@ class Frame:
         """
         if interpolation is None:
             interpolation = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+        if self == Frame(1.0, 0.0, 0.0, WIDTH, HEIGHT):
+            return photo.copy()
         source = photo
         matrix = affine_matrix(self.scale, self.scale, self.left, self.top)
         if interpolation == cv2.INTER_AREA:

@@ -144,11 +144,12 @@ class PoseEstimator:
         """
         height, width = photo.shape[:2]
         whole = Frame.letterbox(width, height)
-        detections = self._detect(whole.to_canvas(photo, fill=FILL)) or self._detect_small(photo, whole)
+        canvas = whole.to_canvas(photo, fill=FILL)
+        detections = self._detect(canvas) or self._detect_small(photo, whole)
         person = _select(detections, whole)
         frame = person_frame(person.landmarks, person.mask, whole)
-        canvas = frame.to_canvas(photo, fill=FILL)
         if frame != whole:
+            canvas = frame.to_canvas(photo, fill=FILL)
             person = self._measured_on_frame(canvas, _moved(person, whole, frame))
         person = self._averaged_with_mirror(canvas, person)
         _require_usable(person.landmarks, frame)

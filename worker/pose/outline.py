@@ -53,7 +53,17 @@ GRABCUT_ODDS = 1.5
 """Evidence of GrabCut's result where the background is not plain, for or against (log odds)."""
 
 GRABCUT_ITERATIONS = 1
-"""A second iteration changes almost nothing and takes an eighth of a second."""
+"""A second iteration changes almost nothing and takes as long as the first."""
+
+GRABCUT_SHRINK = 2
+"""GrabCut's picture is this many times smaller again: its result is one of several odds, and its time grows
+with the pixels."""
+
+WINDOW_SHRINK = 4
+"""Local colours are measured on a grid this many times coarser: far finer than their window."""
+
+REACH_SHRINK = 8
+"""The body's reach is computed on a canvas downsampled by this factor: it fades over many more pixels."""
 
 MOSTLY_PLAIN = 0.97
 """GrabCut is skipped if the band's background is plain to at least this mean degree."""
@@ -75,9 +85,6 @@ SOLVER_TOLERANCE, MAX_SOLVER_STEPS = 1e-3, 1000
 
 REACH_FADE = 0.3
 """Distance over which the reach of the body fades out, torso lengths."""
-
-LIMB_THICKNESS = 3
-"""Thickness of a limb's line in the distance map, pixels."""
 
 # Parts of the body, and how far hair or clothing may reach beyond them, torso lengths.
 _BODY_PARTS = (
@@ -142,7 +149,7 @@ def _segment(picture: Image, probability: Floats) -> Mask:
     odds += plain * _difference_odds(background, _local_colours(lab, inside))
     if plain[band].mean() < MOSTLY_PLAIN:
         foreground = _grabcut(picture, probability, inside, outside)
-        odds += (1 - plain) * GRABCUT_ODDS * np.where(foreground, 1, -1)
+        odds += (1 - plain) * GRABCUT_ODDS * (2 * foreground - 1)
     smooth = _smooth(1 / (1 + np.exp(-odds)), lab, inside, outside)
     return (smooth > 0.5).astype(np.uint8)
 
@@ -165,16 +172,30 @@ class _LocalColours:
 def _local_colours(lab: Floats, area: Flags) -> _LocalColours:
     """Return the difference of each pixel to the area around it: the light on a wall may vary."""
 
+    height, width = area.shape
+    size = (width // WINDOW_SHRINK, height // WINDOW_SHRINK)
+
     def windowed(values: Floats) -> Floats:
-        return np.asarray(cv2.GaussianBlur(values, (0, 0), WINDOW_SIGMA))
+        coarse = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(coarse, (0, 0), WINDOW_SIGMA / WINDOW_SHRINK))
+
+    def fine(values: Floats) -> Floats:
+        return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR))
 
     member = area.astype(np.float32)
     share = windowed(member)
     positive_share = np.maximum(share, 1e-6)
     mean = windowed(lab * member[..., None]) / positive_share[..., None]
-    variance = windowed((lab - mean) ** 2 * member[..., None]).sum(2) / positive_share
-    deviation = np.sqrt(variance) + COMPRESSION_NOISE
-    return _LocalColours(share > MIN_SHARE, deviation, np.linalg.norm(lab - mean, axis=2) / deviation)
+    squares = windowed(_squared_length(lab) * member) / positive_share
+    variance = np.maximum(squares - _squared_length(mean), 0)
+    deviation = fine(np.sqrt(variance)) + COMPRESSION_NOISE
+    distance = np.sqrt(_squared_length(lab - fine(mean))) / deviation
+    return _LocalColours(fine(share) > MIN_SHARE, deviation, distance)
+
+
+def _squared_length(vectors: Floats) -> Floats:
+    """Return the squared length of each vector along the last axis."""
+    return np.asarray(np.einsum("...i,...i->...", vectors, vectors))
 
 
 def _difference_odds(background: _LocalColours, person: _LocalColours) -> Floats:
@@ -190,15 +211,23 @@ def _difference_odds(background: _LocalColours, person: _LocalColours) -> Floats
     return np.where(background.distance > MIN_DIFFERENCE, different, similar)
 
 
-def _grabcut(picture: Image, probability: Floats, inside: Flags, outside: Flags) -> Flags:
-    """Return where the person is by GrabCut's two colour models, bool."""
-    labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[inside] = cv2.GC_FGD
-    labels[outside] = cv2.GC_BGD
+def _grabcut(picture: Image, probability: Floats, inside: Flags, outside: Flags) -> Floats:
+    """Return to which degree each pixel is the person by GrabCut's two colour models, float32 0..1."""
+    height, width = probability.shape
+    size = (width // GRABCUT_SHRINK, height // GRABCUT_SHRINK)
+
+    def shrunk(values: Floats | Flags) -> Floats:
+        return np.asarray(cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+
+    labels = np.where(shrunk(probability) > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[shrunk(inside) == 1] = cv2.GC_FGD
+    labels[shrunk(outside) == 1] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # GrabCut initialises its clusters at random: the same picture must give the same mask.
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(picture, labels, (0, 0, 1, 1), *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    cv2.grabCut(small, labels, (0, 0, 1, 1), *models, GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return np.asarray(cv2.resize(person, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _smooth(prior: Floats, lab: Floats, inside: Flags, outside: Flags) -> Floats:
@@ -230,8 +259,8 @@ def _edge_weights(lab: Floats) -> tuple[Floats, Floats]:
 
     A difference counts relative to the contrast around it, so that a faint edge on an even wall is an edge.
     """
-    to_right = ((lab[:, 1:] - lab[:, :-1]) ** 2).sum(2)
-    down = ((lab[1:] - lab[:-1]) ** 2).sum(2)
+    to_right = _squared_length(lab[:, 1:] - lab[:, :-1])
+    down = _squared_length(lab[1:] - lab[:-1])
     contrast = np.zeros(lab.shape[:2], np.float32)
     contrast[:, 1:] += to_right
     contrast[1:] += down
@@ -274,19 +303,21 @@ def _random_walker_equations(
 
 def _reach(landmarks: Floats) -> Floats:
     """Return to which degree each pixel may belong to this body, float32 (1024, 768) 0..1."""
-    points = landmarks[:, :2]
-    torso = max(torso_length(landmarks), 1.0)
-    excess = np.full((HEIGHT, WIDTH), np.inf, np.float32)
+    size = (WIDTH // REACH_SHRINK, HEIGHT // REACH_SHRINK)
+    points = landmarks[:, :2] / REACH_SHRINK
+    torso = max(torso_length(landmarks), 1.0) / REACH_SHRINK
+    excess = np.full(size[::-1], np.inf, np.float32)
     for part, reach in _BODY_PARTS:
-        away = np.ones((HEIGHT, WIDTH), np.uint8)
+        away = np.ones(size[::-1], np.uint8)
         # OpenCV's drawing functions overflow on coordinates that are far outside the canvas.
         corners = np.clip(points[list(part)], -4 * WIDTH, 4 * WIDTH).round().astype(np.int32)
         cv2.fillPoly(away, [corners], 0)
-        cv2.polylines(away, [corners], False, 0, LIMB_THICKNESS)
+        cv2.polylines(away, [corners], False, 0)
         if not away.all():  # A limb completely outside the canvas has no distance on it.
-            distance = cv2.distanceTransform(away, cv2.DIST_L2, 3)
+            distance = cv2.distanceTransform(away, cv2.DIST_L2, 5)
             excess = np.minimum(excess, distance - reach * torso)
-    return np.asarray(np.clip(1 - excess / (REACH_FADE * torso), 0, 1), np.float32)
+    degree = np.clip(1 - excess / (REACH_FADE * torso), 0, 1).astype(np.float32)
+    return np.asarray(cv2.resize(degree, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR))
 
 
 def _without_other_people(mask: Mask) -> Mask:

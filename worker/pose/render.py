@@ -93,7 +93,9 @@ def _draw_ellipse(picture: Floats, start: Points, end: Points, half_width: float
     if length == 0:
         return
     direction = half / length
-    window, columns, rows = _window(picture, centre, length + half_width)
+    # The ellipse's own extent: the box of an oblique limb is far larger than the limb.
+    reach = np.hypot(length * direction, half_width * direction[::-1])
+    window, columns, rows = _window(picture, centre, reach)
     x, y = columns - centre[0], rows - centre[1]
     across, along = direction[1] * x - direction[0] * y, direction[0] * x + direction[1] * y
     _blend(window, (along / length) ** 2 + (across / half_width) ** 2 <= 1, colour)
@@ -104,14 +106,15 @@ def _draw_disc(picture: Floats, centre: Points, radius: float, colour: Colour) -
     _blend(window, (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2, colour)
 
 
-def _window(picture: Floats, centre: Points, reach: float) -> tuple[Floats, Indices, Indices]:
-    """Return the part of the picture within `reach` pixels of the centre, and the x and y of its pixels."""
-    x0, y0 = (max(0, int(value - reach)) for value in centre)
-    x1, y1 = (max(0, int(value + reach) + 2) for value in centre)
+def _window(picture: Floats, centre: Points, reach: float | Points) -> tuple[Floats, Indices, Indices]:
+    """Return the part of the picture within `reach` (pixels, or x and y) of the centre, and its x and y."""
+    x0, y0 = (max(0, int(value)) for value in centre - reach)
+    x1, y1 = (max(0, int(value) + 2) for value in centre + reach)
     window = picture[y0:y1, x0:x1]
     rows, columns = window.shape[:2]
     return window, np.arange(x0, x0 + columns)[None, :], np.arange(y0, y0 + rows)[:, None]
 
 
 def _blend(window: Floats, inside: Flags, colour: Colour) -> None:
-    window[inside] += OPACITY * (np.array(colour, np.float32) - window[inside])
+    share = np.float32(OPACITY) * inside.astype(np.float32)[..., None]
+    window += share * (np.array(colour, np.float32) - window)
