@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# Three images of one code: `producer` enqueues and reads results, `cpu` and `gpu` work on a queue each.
+# Four images of one code: `producer` enqueues and reads results, `api` serves HTTP and sends webhooks, `cpu`
+# and `gpu` work on a queue each.
 #   docker build --target producer -t tryon-producer .
 # The gpu image has PyTorch with CUDA and also runs without a graphics card.
 
@@ -36,6 +37,13 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     uv pip install --quiet --python /opt/venv/bin/python --no-deps /wheels/*.whl
 
+FROM builder AS api-packages
+COPY requirements-api.lock .
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip sync --quiet --python /opt/venv/bin/python --require-hashes requirements-api.lock
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    uv pip install --quiet --python /opt/venv/bin/python --no-deps /wheels/*.whl
+
 FROM builder AS cpu-packages
 COPY requirements-cpu.lock .
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -58,6 +66,11 @@ FROM base AS producer
 COPY --from=producer-packages /opt/venv /opt/venv
 USER 10001
 CMD ["tryon", "--help"]
+
+FROM base AS api
+COPY --from=api-packages /opt/venv /opt/venv
+USER 10001
+CMD ["tryon", "serve", "--host", "0.0.0.0"]
 
 FROM base AS cpu
 COPY --from=cpu-packages /opt/venv /opt/venv

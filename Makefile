@@ -34,6 +34,7 @@ people: setup ## Fetch the MIT-licensed photographs of people that the golden te
 lock: ## Pin the newest dependencies, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
 	$(COMPILE) --output-file requirements-producer.lock
+	$(COMPILE) --extra api --output-file requirements-api.lock
 	$(COMPILE) --extra pictures --extra monitor --output-file requirements-cpu.lock
 	$(COMPILE) --extra worker --output-file requirements-gpu.lock
 

@@ -1,6 +1,7 @@
 """Every setting of the system, read once from the environment and validated."""
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -57,6 +58,12 @@ def _is_database(value: str) -> str:
 def _is_broker(value: str) -> str:
     for url in value.split(";"):  # several addresses of one broker
         _require_url(url, BROKER_SCHEMES, "redis://:password@host:6379/0 or amqp://user:password@host/vhost")
+    return value
+
+
+def _are_networks(value: str) -> str:
+    for network in value.split(","):
+        ipaddress.ip_network(network.strip())  # ValueError says what is wrong
     return value
 
 
@@ -228,6 +235,36 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(
         5, ge=1, description="Connections to the database that a process keeps open; up to 10 more are made."
+    )
+
+    api_rate_per_s: float | None = Field(
+        200,
+        gt=0,
+        description="Most requests a second of one API key at one server process; twice as many at once.",
+    )
+    api_body_timeout_s: float = Field(
+        60, gt=0, description="Time in which the body of a request must arrive, seconds."
+    )
+    api_cors_origins: str | None = Field(
+        None,
+        description="Origins whose pages may call the HTTP interface from a browser, separated by commas. "
+        "Unset: none but its own page.",
+    )
+    webhook_networks: Annotated[str, AfterValidator(_are_networks)] | None = Field(
+        None,
+        description="Private networks to which webhooks may be sent, such as 10.0.0.0/8, separated by "
+        "commas. Unset: public addresses only.",
+    )
+    webhook_timeout_s: float = Field(
+        10, gt=0, description="Time in which a receiver must answer a webhook, seconds."
+    )
+    webhook_backoff_s: float = Field(
+        5,
+        gt=0,
+        description="Delay before the second attempt at a webhook, seconds; it doubles up to six hours.",
+    )
+    webhook_max_attempts: int = Field(
+        15, ge=1, description="Attempts at a webhook before it is dead; 15 take about a day and a half."
     )
 
     @model_validator(mode="after")

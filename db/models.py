@@ -1,4 +1,4 @@
-"""The tables: jobs, their stages, aliases of job ids, tenants, the workers that run stages, and totals."""
+"""The tables: jobs, stages, aliases, tenants, workers, totals, API keys, webhooks and their deliveries."""
 
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
 STAGE_STATUSES = ("blocked", "ready", "waiting", "running", "succeeded", "failed", "canceled")
+DELIVERY_STATUSES = ("pending", "delivered", "dead")
 WORKER_STATES = ("starting", "ready", "busy", "failed")
 
 DEFAULT_TENANT = "default"
@@ -68,12 +69,15 @@ class Job(Base):
     engine: Mapped[str | None] = mapped_column(String(32))
     result_key: Mapped[str | None] = mapped_column(Text)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(String(32)))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
     __table_args__ = (
         _one_of("status", JOB_STATUSES),
+        Index("jobs_listed", "tenant", "status", "created_at", "id"),
         Index("jobs_unfinished", "urgency", "id", postgresql_where=_UNFINISHED),
         Index("jobs_deadline", "queued_at", postgresql_where=_UNFINISHED),
         Index("jobs_of_tenant", "tenant", "urgency", "id", postgresql_where=text("status = 'queued'")),
@@ -214,3 +218,63 @@ class Total(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     labels: Mapped[list[str]] = mapped_column(ARRAY(String(64)), primary_key=True)
     value: Mapped[float] = mapped_column(Float)
+
+
+class ApiKey(Base):
+    """A key of the HTTP interface. The key itself is not stored, only its SHA-256.
+
+    `input_prefix` is what the object keys of its requests begin with besides the tenant's own uploads; empty:
+    any object, None: no other.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH))
+    label: Mapped[str] = mapped_column(String(255))
+    input_prefix: Mapped[str | None] = mapped_column(Text)
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class WebhookSecret(Base):
+    """The secret with which a tenant's webhooks are signed: symmetric, so it is stored as it is."""
+
+    __tablename__ = "webhook_secrets"
+
+    tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), primary_key=True)
+    secret: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class WebhookDelivery(Base):
+    """An event that a receiver is told of: pending under a lease while it is sent, delivered, or dead.
+
+    `body` is the exact text that is sent, the same at each attempt; `answer` is what the receiver said last.
+    """
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH))
+    url: Mapped[str] = mapped_column(Text)
+    event: Mapped[str] = mapped_column(String(32))
+    body: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    attempt: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    not_before: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    answer: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        _one_of("status", DELIVERY_STATUSES),
+        Index("webhook_deliveries_pending", "not_before", postgresql_where=text("status = 'pending'")),
+        Index("webhook_deliveries_of_job", "job_id"),
+        Index("webhook_deliveries_dead", "created_at", postgresql_where=text("status = 'dead'")),
+    )

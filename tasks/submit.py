@@ -14,6 +14,8 @@ from worker.app import app
 from worker.queue import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from worker.queue.request import TryonRequest
 
 # What a submission needs is imported by the first one, so that importing this module is cheap.
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 UNSUPPORTED_OPTIONS = {"countdown", "eta", "expires", "link", "link_error", "chain", "chord"}
 """Celery options that the queue of jobs does not implement: the row decides when a job ends, not a message.
 A group is supported."""
+
+
+MAX_BATCH = 1000
+"""Most requests of one batch: its transaction takes a few seconds."""
 
 
 class TryonTask(Task):  # type: ignore[misc] # Celery has no types
@@ -55,6 +61,24 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
             self._publish(submitted.job_id, request, options)
         return self.AsyncResult(submitted.job_id)
 
+    def batch(self, requests: "Iterable[Mapping[str, Any]]", **options: Any) -> "list[AsyncResult]":
+        """Submit several try-ons in one transaction, all or none; return their result handles in order.
+
+        Args:
+            requests: the arguments of each, by name: `person_key`, `cloth_key` and its options.
+            options: options of all of them; those of a request come first.
+
+        Raises InputValidationError, which says which request is not valid, and the errors of `apply_async`.
+        """
+        from worker.queue import intake
+
+        parsed = _parse_batch(requests, options)
+        submitted = intake.accept_all([(uuid(), request) for request in parsed])
+        for submission, request in zip(submitted, parsed, strict=True):
+            if submission.created:
+                self._publish(submission.job_id, request, {})
+        return [self.AsyncResult(submission.job_id) for submission in submitted]
+
     def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
         from db.models import DEFAULT_TENANT
         from worker.queue import wake
@@ -64,6 +88,8 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
             arguments["idempotency_key"] = request.idempotency_key
         if request.tenant != DEFAULT_TENANT:
             arguments["tenant"] = request.tenant
+        if request.webhook_url is not None:
+            arguments |= {"webhook_url": request.webhook_url, "webhook_events": request.webhook_events}
         defaults = {
             "priority": wake.message_priority(self.app, request.priority),
             "retry_policy": wake.QUICK_RETRY,
@@ -76,6 +102,24 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
             log.warning(
                 "The broker is unreachable (%s); job %s is accepted, the sweep starts it", error, job_id
             )
+
+
+def _parse_batch(
+    requests: "Iterable[Mapping[str, Any]]", options: "Mapping[str, Any]"
+) -> "list[TryonRequest]":
+    from worker.queue.request import TryonRequest
+
+    parsed = []
+    for number, request in enumerate(requests):
+        try:
+            parsed.append(TryonRequest.parse((), {**options, **request}))
+        except InputValidationError as error:
+            raise InputValidationError(
+                f"Request {number} of the batch, from 0: {error.message}", input=error.input
+            ) from error
+    if not 0 < len(parsed) <= MAX_BATCH:
+        raise InputValidationError(f"A batch has 1 to {MAX_BATCH} requests, not {len(parsed)}.")
+    return parsed
 
 
 # Unlike a stage's wake-up, this message may be the only record of a job: it is acknowledged after the row is

@@ -2,16 +2,20 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
 
 import db.session
 from config.settings import settings
+from db import keys
 from db.migrate import upgrade
 from db.models import Base
+from tests.support.api import ApiProcess
 from tests.support.workers import FAST_SETTINGS, ROOT, WorkerProcess
 from worker.app import app
 from worker.artifacts.storage import storage
@@ -69,6 +73,38 @@ def quick_worker(
     worker = WorkerProcess(tmp_path_factory.mktemp("logs") / "worker.log")
     yield worker
     worker.stop()
+
+
+@pytest.fixture(scope="session")
+def api_server(
+    servers: EmbeddedServers, _migrated: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiProcess]:
+    """A server of the HTTP interface that refuses slow bodies soon."""
+    storage().ensure_buckets()
+    server = ApiProcess(tmp_path_factory.mktemp("api") / "api.log", TRYON_API_BODY_TIMEOUT_S="2")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def api_client(api_server: ApiProcess, database: str) -> Iterator[httpx.Client]:
+    """A client of the server, without a key, while no job exists."""
+    with api_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def shop(api_server: ApiProcess, database: str) -> Iterator[Callable[..., httpx.Client]]:
+    """A function that returns a client with a new key of a tenant; its `key_id` is the key's id."""
+    with ExitStack() as clients:
+
+        def make(tenant: str = "shop", **options: str) -> httpx.Client:
+            key_id, key = keys.add_key(tenant, **options)
+            client = clients.enter_context(api_server.client(key))
+            client.headers["X-Key-Id"] = key_id  # for the test; the server ignores it
+            return client
+
+        yield make
 
 
 @pytest.fixture

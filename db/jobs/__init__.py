@@ -25,7 +25,7 @@ from db.jobs.presence import (
     worker_present,
     workers,
 )
-from db.jobs.reading import counts, recent, status
+from db.jobs.reading import counts, listed, recent, status, statuses
 from db.jobs.records import (
     Claim,
     IdempotencyConflictError,
@@ -52,7 +52,7 @@ from db.jobs.running import (
     recompute,
     release,
 )
-from db.jobs.submitting import cancel, submit, submit_refused
+from db.jobs.submitting import cancel, submit, submit_all, submit_refused
 from db.jobs.sweeping import expire, new_wakes, overdue_wakes, ready_count, reap, release_orphans
 
 __all__ = [
@@ -88,6 +88,7 @@ __all__ = [
     "inputs_of",
     "jobs_of_person",
     "lead",
+    "listed",
     "new_wakes",
     "objects_of",
     "overdue_wakes",
@@ -105,7 +106,9 @@ __all__ = [
     "retry",
     "retry_delay_s",
     "status",
+    "statuses",
     "submit",
+    "submit_all",
     "submit_refused",
     "worker_present",
     "workers",

@@ -1,15 +1,16 @@
 """Reads the state of jobs; changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from db.jobs.records import ACTIVE_JOB_STATUSES
 from db.jobs.rows import current_stage, existing_job_id, now_plus
-from db.models import Job, Stage
+from db.models import JOB_STATUSES, Job, JobAlias, Stage
 from db.session import transition
 
 MAX_QUEUE_POSITION = 10_000
@@ -25,12 +26,85 @@ def status(session: Session, job_id: str) -> dict[str, Any]:
     """Return the job's status record, made of JSON values only. Raises UnknownJobError."""
     job = session.get_one(Job, existing_job_id(session, job_id))
     stages = session.scalars(select(Stage).where(Stage.job_id == job.id).order_by(Stage.position)).all()
+    return _record(job, stages, _queue_position(session, job))
+
+
+@transition
+def statuses(session: Session, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return id -> status record of these jobs, as `status` does, with four queries for all of them.
+
+    An id that no job has is left out; an alias stands for its job.
+    """
+    asked = set(job_ids)
+    aliases = session.execute(select(JobAlias.alias, JobAlias.job_id).where(JobAlias.alias.in_(asked))).all()
+    own_ids = {row.alias: row.job_id for row in aliases}
+    jobs = session.scalars(select(Job).where(Job.id.in_(asked | set(own_ids.values())))).all()
+    stages: dict[str, list[Stage]] = {job.id: [] for job in jobs}
+    for stage in session.scalars(
+        select(Stage).where(Stage.job_id.in_(stages)).order_by(Stage.job_id, Stage.position)
+    ):
+        stages[stage.job_id].append(stage)
+    positions = _queue_positions(session, [job for job in jobs if job.status == "queued"])
+    records = {job.id: _record(job, stages[job.id], positions.get(job.id)) for job in jobs}
+    named = {job_id: own_ids.get(job_id, job_id) for job_id in asked}
+    return {job_id: records[own] for job_id, own in named.items() if own in records}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list of jobs: their status records, and where the next part begins (None: nowhere)."""
+
+    jobs: list[dict[str, Any]]
+    after: tuple[datetime, str] | None
+
+
+@transition
+def listed(
+    session: Session,
+    *,
+    tenant: str | None,
+    statuses: Sequence[str] = JOB_STATUSES,
+    after: tuple[datetime, str] | None = None,
+    limit: int = 20,
+) -> Page:
+    """Return the newest jobs, with their short records (see `recent`).
+
+    Args:
+        tenant: whose jobs; None: all.
+        statuses: which.
+        after: what the last page returned; None: from the newest.
+        limit: most jobs of the page.
+    """
+    where = [] if tenant is None else [Job.tenant == tenant]
+    if after is not None:
+        where.append(tuple_(Job.created_at, Job.id) < after)
+    # A query for each status: the index gives the newest of each at once, however rare they are.
+    newest = [
+        select(Job.id)
+        .where(Job.status == status, *where)
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .limit(limit + 1)
+        .subquery()
+        for status in statuses
+    ]
+    found = session.scalars(
+        select(Job)
+        .where(Job.id.in_(union_all(*(select(part.c.id) for part in newest))))
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .limit(limit + 1)
+    ).all()
+    page = found[:limit]
+    more = len(found) > limit
+    return Page([_short(job) for job in page], (page[-1].created_at, page[-1].id) if more else None)
+
+
+def _record(job: Job, stages: Sequence[Stage], queue_position: int | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": job.status,
         "stage": current_stage(stages) if job.status in ACTIVE_JOB_STATUSES else None,
         "progress": _progress(job, stages),
-        "queue_position": _queue_position(session, job),
+        "queue_position": queue_position,
         "attempt": max((stage.attempt for stage in stages), default=0),
         "tenant": job.tenant,
         "person_key": job.person_key,
@@ -50,17 +124,7 @@ def status(session: Session, job_id: str) -> dict[str, Any]:
 def recent(session: Session, *, limit: int = 20) -> list[dict[str, Any]]:
     """Return the newest jobs in short form: id, status, person_key, cloth_key, created_at, error name."""
     jobs = session.scalars(select(Job).order_by(Job.created_at.desc()).limit(limit)).all()
-    return [
-        {
-            "id": job.id,
-            "status": job.status,
-            "person_key": job.person_key,
-            "cloth_key": job.cloth_key,
-            "created_at": _iso(job.created_at),
-            "error": job.error["name"] if job.error else None,
-        }
-        for job in jobs
-    ]
+    return [_short(job) for job in jobs]
 
 
 @transition
@@ -75,6 +139,17 @@ def counts(session: Session) -> dict[str, int]:
         select(Job.status, func.count()).where(which).group_by(Job.status) for which in (unfinished, lately)
     )
     return {status: number for query in queries for status, number in session.execute(query)}
+
+
+def _short(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "person_key": job.person_key,
+        "cloth_key": job.cloth_key,
+        "created_at": _iso(job.created_at),
+        "error": job.error["name"] if job.error else None,
+    }
 
 
 def _stage_record(stage: Stage) -> dict[str, Any]:
@@ -119,6 +194,23 @@ def _queue_position(session: Session, job: Job) -> int | None:
         .limit(MAX_QUEUE_POSITION - 1)
     )
     return int(session.scalar(select(func.count()).select_from(ahead.subquery())) or 0) + 1
+
+
+def _queue_positions(session: Session, queued: Sequence[Job]) -> dict[str, int]:
+    """Return id -> place of these queued jobs, as `_queue_position` does."""
+    positions: dict[str, int] = {}
+    for tenant in {job.tenant for job in queued}:
+        ids = [job.id for job in queued if job.tenant == tenant]
+        first = (
+            select(Job.id, func.row_number().over(order_by=(Job.urgency, Job.id)).label("place"))
+            .where(Job.status == "queued", Job.tenant == tenant)
+            .order_by(Job.urgency, Job.id)
+            .limit(MAX_QUEUE_POSITION)
+            .subquery()
+        )
+        places = session.execute(select(first.c.id, first.c.place).where(first.c.id.in_(ids)))
+        positions |= dict.fromkeys(ids, MAX_QUEUE_POSITION) | {job_id: int(place) for job_id, place in places}
+    return positions
 
 
 def _iso(moment: datetime | None) -> str | None:

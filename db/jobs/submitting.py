@@ -22,8 +22,7 @@ from db.models import DEFAULT_TENANT, Job, JobAlias, Stage
 from db.session import transition
 
 
-@transition
-def submit(
+def _submit(
     session: Session,
     job_id: str,
     *,
@@ -35,6 +34,8 @@ def submit(
     tenant: str = DEFAULT_TENANT,
     tenant_limit: int | None = None,
     idempotency_key: str | None = None,
+    webhook_url: str | None = None,
+    webhook_events: Sequence[str] = (),
 ) -> Submission:
     """Write a job and its stages once: the same id or idempotency key returns the existing job.
 
@@ -44,6 +45,7 @@ def submit(
         job_id: the id.
         person_key, cloth_key, options, stages, priority, tenant, idempotency_key: of the job.
         tenant_limit: most queued jobs of the tenant; None: no limit.
+        webhook_url, webhook_events: where its events are sent, and which.
 
     Raises IdempotencyConflictError when the id or the key belongs to a job with other inputs, and
     TenantLimitError.
@@ -63,6 +65,8 @@ def submit(
         "priority": priority,
         "tenant": tenant,
         "urgency": rank,
+        "webhook_url": webhook_url,
+        "webhook_events": list(webhook_events) if webhook_url else None,
         **inputs,
     }
     inserted = session.execute(insert(Job).values(values).on_conflict_do_nothing().returning(Job.id)).scalar()
@@ -86,6 +90,15 @@ def submit(
             )
         )
     return Submission(job_id, created=True)
+
+
+submit = transition(_submit)
+
+
+@transition
+def submit_all(session: Session, jobs: Sequence[Mapping[str, Any]]) -> list[Submission]:
+    """Write several jobs, all or none; each has the arguments of `submit`, which says what is raised."""
+    return [_submit(session, **job) for job in jobs]
 
 
 def _join_existing(session: Session, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> Submission:

@@ -19,13 +19,13 @@ TERMINAL_OUTAGE_TIMEOUT_S = 3
 
 def _application() -> typer.Typer:
     """Return the command line with all commands. They import little; the rest is imported when one runs."""
-    from tasks.cli import bench, cascade, evaluate, garment, layout, parser
+    from tasks.cli import bench, cascade, evaluate, garment, keys, layout, parser
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, forget, result, retry, status, submit
     from tasks.cli.metrics import metrics
     from tasks.cli.pictures import demo, run
-    from tasks.cli.serve import create_buckets, db, sweep, up
+    from tasks.cli.serve import create_buckets, db, serve, sweep, up
 
     app = typer.Typer(
         help="A self-hosted virtual try-on: put a garment on a person's photograph.",
@@ -35,9 +35,10 @@ def _application() -> typer.Typer:
     )
     app.callback()(_options)
     about_jobs = (submit, status, result, cancel, retry, forget)
-    for command in (up, demo, run, *about_jobs, doctor, sweep, metrics, create_buckets):
+    for command in (up, demo, run, *about_jobs, doctor, sweep, serve, metrics, create_buckets):
         app.command()(command)
     app.add_typer(db, name="db")
+    app.add_typer(keys.app, name="keys")
     app.add_typer(weights_cli.app, name="weights")
     app.add_typer(bench.app, name="bench")
     app.add_typer(evaluate.app, name="evaluate")

@@ -1,6 +1,7 @@
 """The commands that run or prepare the system: up, sweep, db, create-buckets."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,21 +25,48 @@ def up(
     flower_port: Annotated[
         int, typer.Option(help="Port of the dashboard on 127.0.0.1; 0: no dashboard.")
     ] = 5555,
+    page_port: Annotated[
+        int, typer.Option(help="Port of the page and the HTTP interface on 127.0.0.1; 0: neither.")
+    ] = 8000,
     cpu_processes: Annotated[
         int | None, typer.Option(min=1, help="Processes for CPU stages. Default: half the cores.")
     ] = None,
 ) -> None:
-    """Start servers, workers, sweep and dashboard. Ctrl-C stops all of them."""
+    """Start servers, workers, sweep, page and dashboard. Ctrl-C stops all of them."""
     from worker.machine.supervisor import Supervisor
 
     set_up_logging()
-    with Supervisor(cpu_processes=cpu_processes, flower_port=flower_port or None) as system:
+    with Supervisor(
+        cpu_processes=cpu_processes, flower_port=flower_port or None, api_port=page_port or None
+    ) as system:
         system.wait_ready()
         typer.echo(f"Everything runs; data and logs are in {system.data_dir}")
+        if page_port:
+            typer.echo(f"Page: http://127.0.0.1:{page_port}")
         if flower_port:
             typer.echo(f"Dashboard: http://127.0.0.1:{flower_port}")
         typer.echo("Submit a try-on: tryon submit person.jpg garment.jpg --wait      Stop: Ctrl-C")
         system.run()
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: a free one.")] = 8000,
+) -> None:
+    """Serve the HTTP interface and the page. Beyond 127.0.0.1 it needs an API key: `tryon keys add`."""
+    try:
+        from tasks.api import server
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The HTTP interface needs the package {error.name}: pip install 'tryon-workers[api]'"
+        ) from error
+
+    set_up_logging()
+    try:
+        server.run(host, port)
+    except server.AddressError as error:
+        typer.echo(f"ConfigurationError: {error}", err=True)
+        raise typer.Exit(os.EX_CONFIG) from error  # the supervisor does not try again
 
 
 def sweep() -> None:

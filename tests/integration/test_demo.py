@@ -58,7 +58,11 @@ def test_up_runs_jobs_until_it_is_interrupted(environment, tmp_path):
     cloth.write_bytes(encode_png(garments.draw(garments.NAMES[0])))
     with log.open("w") as output:
         up = subprocess.Popen(
-            [*TRYON, "up", "--flower-port", "0"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*TRYON, "up", "--flower-port", "0", "--page-port", "0"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         wait_for(

@@ -18,14 +18,20 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
-SHARES = ["requirements-producer.lock", "requirements-cpu.lock", "requirements-gpu.lock"]
+SHARES = [
+    "requirements-producer.lock",
+    "requirements-cpu.lock",
+    "requirements-gpu.lock",
+    "requirements-api.lock",
+]
 
-OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "flower", "metrics"}
+OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "api", "flower", "metrics"}
 SERVERS = {"postgres", "valkey", "objects"}
 MONITORING = {"prometheus", "grafana"}
 PROFILES = {
     "gpu-worker": ["gpu"],
     "gpu-less-worker": ["cpu-only"],
+    "api": ["api"],
     **{name: ["monitoring"] for name in ("metrics", *MONITORING)},
 }
 
@@ -51,7 +57,7 @@ def test_all_services_are_defined() -> None:
 
 def test_ports_are_published_on_the_loopback_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 5
+    assert len(ports) == 6
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_0-9]+:-\d+\}:\d+", port) for port in ports)
 
 
@@ -100,7 +106,7 @@ def test_services_are_confined() -> None:
 def test_workers_reach_the_servers_only() -> None:
     assert COMPOSE["networks"] == {"data": {"internal": True}, "edge": None}
     published = {name for name, service in SERVICES.items() if "ports" in service}
-    assert published == SERVERS | {"flower", "grafana"}
+    assert published == SERVERS | {"api", "flower", "grafana"}
     for name, service in SERVICES.items():
         assert service["networks"] == (["data", "edge"] if name in published else ["data"]), name
 
@@ -118,7 +124,7 @@ def test_each_service_has_only_the_credentials_that_it_uses() -> None:
         "sweep": {"database", "broker"},
         "flower": {"broker"},
         "metrics": {"database"},
-        **dict.fromkeys(("cpu-worker", "gpu-worker", "gpu-less-worker"), everything),
+        **dict.fromkeys(("cpu-worker", "gpu-worker", "gpu-less-worker", "api"), everything),
     }
 
 
@@ -196,10 +202,10 @@ def test_grafana_finds_its_source_and_its_dashboard() -> None:
 def test_our_services_run_without_privileges() -> None:
     for name in OURS:
         assert SERVICES[name]["cap_drop"] == ["ALL"]
-        assert SERVICES[name]["build"]["target"] in ("producer", "cpu", "gpu")
+        assert SERVICES[name]["build"]["target"] in ("producer", "api", "cpu", "gpu")
 
 
-@pytest.mark.parametrize("target", ["producer", "cpu", "gpu"])
+@pytest.mark.parametrize("target", ["producer", "api", "cpu", "gpu"])
 def test_images_do_not_run_as_root(target: str) -> None:
     users = [line for line in stages()[target] if line.startswith("USER")]
     assert users == ["USER 10001"]
@@ -207,7 +213,7 @@ def test_images_do_not_run_as_root(target: str) -> None:
 
 def test_packages_are_installed_by_hash_and_models_are_checked() -> None:
     syncs = [line for lines in stages().values() for line in lines if "uv pip sync" in line]
-    assert len(syncs) == 3
+    assert len(syncs) == 4
     assert all("--require-hashes" in line for line in syncs)
     assert stages()["models"] == ["RUN tryon weights fetch"]
 
@@ -238,10 +244,12 @@ def test_an_image_has_the_versions_of_the_complete_lock(share: str) -> None:
 
 
 def test_the_producer_image_is_small_and_the_others_include_its_packages() -> None:
-    producer, cpu, gpu = (set(pins((ROOT / share).read_text())) for share in SHARES)
+    producer, cpu, gpu, api = (set(pins((ROOT / share).read_text())) for share in SHARES)
     assert producer.isdisjoint({"torch", "numpy", "mediapipe", "opencv-python-headless", "flower"})
     assert producer <= cpu
     assert producer <= gpu
+    assert producer | {"fastapi", "uvicorn"} <= api
+    assert api.isdisjoint({"torch", "numpy", "mediapipe", "opencv-python-headless", "flower"})
     assert {"mediapipe", "flower"} <= cpu
     assert cpu.isdisjoint({"torch", "ultralytics"})
     assert {"torch", "ultralytics", "mediapipe"} <= gpu

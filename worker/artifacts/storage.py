@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import boto3
 from botocore.config import Config
@@ -45,6 +45,8 @@ class Storage:
         self.input_bucket = input_bucket
         self.output_bucket = output_bucket
         self.client = _client(endpoint)
+        public = settings().s3_public_url
+        self._presigner = _client(replace(endpoint, endpoint_url=public)) if public else self.client
 
     def get_input(self, key: str, max_bytes: int) -> bytes:
         """Return an uploaded object.
@@ -75,6 +77,11 @@ class Storage:
     def put_input(self, key: str, data: bytes, content_type: str) -> None:
         """Upload an input."""
         self._put(self.input_bucket, key, data, content_type)
+
+    def put_input_file(self, key: str, file: BinaryIO, content_type: str) -> None:
+        """Upload an input from a file, without reading it into memory."""
+        with self._named_errors(self.input_bucket, key):
+            self.client.put_object(Bucket=self.input_bucket, Key=key, Body=file, ContentType=content_type)
 
     def has_artifact(self, key: str) -> bool:
         """Return whether an artifact exists."""
@@ -125,10 +132,8 @@ class Storage:
 
     def presign_result(self, key: str, seconds: int) -> str:
         """Return a URL from which anyone can fetch the result for so many seconds."""
-        public = settings().s3_public_url
-        client = _client(replace(self.endpoint, endpoint_url=public)) if public else self.client
         with self._named_errors(self.output_bucket, key):
-            return client.generate_presigned_url(
+            return self._presigner.generate_presigned_url(
                 "get_object", Params={"Bucket": self.output_bucket, "Key": key}, ExpiresIn=seconds
             )
 

@@ -73,6 +73,7 @@ class Supervisor:
         *,
         cpu_processes: int | None = None,
         flower_port: int | None = None,
+        api_port: int | None = None,
         ready: Callable[["Supervisor"], bool] | None = None,
         commands: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -81,6 +82,7 @@ class Supervisor:
         Args:
             cpu_processes: number of processes for CPU stages. Default: half the cores.
             flower_port: port of the dashboard; None: no dashboard.
+            api_port: port of the HTTP interface and the page; None: neither.
             ready: returns whether the workers can take jobs. Default: each queue has a ready process.
             commands: name -> command of each child. Default: `default_commands`.
         """
@@ -88,7 +90,7 @@ class Supervisor:
         self.servers = EmbeddedServers(self.data_dir)
         self._ready = ready or _queues_are_served
         if commands is None:
-            commands = default_commands(cpu_processes, flower_port)
+            commands = default_commands(cpu_processes, flower_port, api_port)
         self.children = [
             Child(name, command, Process(name, self.data_dir / "logs" / f"{name}.log"))
             for name, command in commands.items()
@@ -243,7 +245,9 @@ def stop_children(children: Sequence[Child], timeout_s: Callable[[], float]) -> 
             log.warning("%s was still busy and was killed; its stage will be retried", child.name)
 
 
-def default_commands(cpu_processes: int | None, flower_port: int | None) -> dict[str, list[str]]:
+def default_commands(
+    cpu_processes: int | None, flower_port: int | None, api_port: int | None = None
+) -> dict[str, list[str]]:
     """Return the command of each child process."""
     celery = [sys.executable, "-m", "celery", "-A", "worker.app"]
     processes = cpu_processes or max(1, (os.cpu_count() or 1) // 2)
@@ -257,7 +261,10 @@ def default_commands(cpu_processes: int | None, flower_port: int | None) -> dict
         ]
         for queue in queues.ALL
     }
-    commands["sweep"] = [sys.executable, "-c", "from tasks.cli import main; main()", "sweep"]
+    tryon = [sys.executable, "-c", "from tasks.cli import main; main()"]
+    commands["sweep"] = [*tryon, "sweep"]
+    if api_port is not None:
+        commands["api"] = [*tryon, "serve", "--port", str(api_port)]
     if flower_port is not None:
         commands["flower"] = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
     return commands

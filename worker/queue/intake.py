@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from config.errors import InputValidationError, QueueLimitError, TryonError
@@ -39,30 +40,47 @@ def accept(job_id: str, request: TryonRequest) -> jobs.Submission:
     Raises InputValidationError when the id is not valid, or when the id or the idempotency key belongs to
     another person, garment or options; QueueLimitError when the tenant has too many queued jobs.
     """
-    if not 0 < len(job_id) <= MAX_JOB_ID_LENGTH or not job_id.isprintable() or ".." in job_id.split("/"):
-        raise InputValidationError(
-            f"The id of the job must have 1 to {MAX_JOB_ID_LENGTH} printable characters and no part '..'; "
-            f"it is {storable(job_id, MAX_JOB_ID_LENGTH)!r}.",
-            input="task_id",
-        )
+    return accept_all([(job_id, request)])[0]
+
+
+def accept_all(requests: Sequence[tuple[str, TryonRequest]]) -> list[jobs.Submission]:
+    """Write several jobs (id, request) in one transaction: all of them, or none. See `accept`."""
+    for job_id, _ in requests:
+        _check_id(job_id)
     try:
-        return jobs.submit(
-            job_id,
-            person_key=request.person_key,
-            cloth_key=request.cloth_key,
-            options=request.options(),
-            stages=stage_specs(),
-            priority=request.priority,
-            tenant=request.tenant,
-            tenant_limit=settings().tenant_limit,
-            idempotency_key=request.idempotency_key,
-        )
+        return jobs.submit_all([_new_job(job_id, request) for job_id, request in requests])
     except jobs.TenantLimitError as error:
         raise QueueLimitError(
             f"The job was not accepted: {error}. Submit it again when some have started.", input="tenant"
         ) from error
     except jobs.IdempotencyConflictError as error:
         raise InputValidationError(f"The request is not valid: {error}.", input="idempotency_key") from error
+
+
+def _check_id(job_id: str) -> None:
+    if not 0 < len(job_id) <= MAX_JOB_ID_LENGTH or not job_id.isprintable() or ".." in job_id.split("/"):
+        raise InputValidationError(
+            f"The id of the job must have 1 to {MAX_JOB_ID_LENGTH} printable characters and no part '..'; "
+            f"it is {storable(job_id, MAX_JOB_ID_LENGTH)!r}.",
+            input="task_id",
+        )
+
+
+def _new_job(job_id: str, request: TryonRequest) -> dict[str, Any]:
+    """Return the arguments of `db.jobs.submit`."""
+    return {
+        "job_id": job_id,
+        "person_key": request.person_key,
+        "cloth_key": request.cloth_key,
+        "options": request.options(),
+        "stages": stage_specs(),
+        "priority": request.priority,
+        "tenant": request.tenant,
+        "tenant_limit": settings().tenant_limit,
+        "idempotency_key": request.idempotency_key,
+        "webhook_url": request.webhook_url,
+        "webhook_events": request.webhook_events,
+    }
 
 
 def refuse(job_id: str, arguments: tuple[Any, ...], options: dict[str, Any], error: TryonError) -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from config.errors import InputValidationError
 from db.models import DEFAULT_TENANT, MAX_TENANT_LENGTH
+from worker.queue import receivers
 from worker.stages.engines import ENGINES
 from worker.stages.table import AUTO, OPTION_DEFAULTS
 
@@ -18,6 +19,10 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 MAX_PRIORITY = 9
 """The most urgent priority; brokers have ten levels."""
+
+
+NOT_OPTIONS = {"person_key", "cloth_key", "idempotency_key", "tenant", "webhook_url", "webhook_events"}
+"""Fields of a request that change nothing in the picture and have columns of their own."""
 
 
 class TryonRequest(BaseModel):
@@ -60,11 +65,30 @@ class TryonRequest(BaseModel):
         description="Any text; a second submission with the same key returns the first job.",
     )
 
+    webhook_url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=receivers.MAX_URL_LENGTH,
+        description="Where the job's events are sent, signed by Standard Webhooks.",
+    )
+    webhook_events: list[Literal["succeeded", "failed", "canceled", "progress"]] = Field(
+        ["succeeded", "failed", "canceled"],
+        max_length=4,
+        description="Which events: `succeeded`, `failed`, `canceled`, `progress` (the end of each stage).",
+    )
+
     @field_validator("person_key", "cloth_key", "idempotency_key", "tenant")
     @classmethod
     def _printable(cls, value: str | None) -> str | None:
         if value is not None and not value.isprintable():
             raise ValueError("it contains characters that cannot be printed")
+        return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _may_receive(cls, value: str | None) -> str | None:
+        if value is not None:
+            receivers.check_url(value)
         return value
 
     @field_validator("engine")
@@ -111,4 +135,4 @@ class TryonRequest(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Return the options as they are stored in the job's row."""
-        return self.model_dump(exclude={"person_key", "cloth_key", "idempotency_key", "tenant"})
+        return self.model_dump(exclude=NOT_OPTIONS)
