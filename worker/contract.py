@@ -21,6 +21,30 @@ class CanceledError(Exception):
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a method is that draws in steps.
+
+    Attributes:
+        step: steps that are done.
+        steps: all steps.
+        remaining_s: about how long the others take, seconds; None while that is unknown.
+    """
+
+    step: int
+    steps: int
+    remaining_s: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the attributes as JSON values; whole seconds."""
+        remaining_s = None if self.remaining_s is None else round(self.remaining_s)
+        return {"step": self.step, "steps": self.steps, "remaining_s": remaining_s}
+
+
+def unreported(_progress: Progress) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
 class StageInput:
     """What a method reads.
 
@@ -30,6 +54,8 @@ class StageInput:
         artifacts: stage name -> the bundle that this stage made.
         options: the job options and settings that the stage reads, from `worker.stages.table.selected`.
         canceled: returns whether the job was canceled meanwhile; long loops ask it and raise CanceledError.
+        report: receives the progress of a method that draws in steps.
+        time_limit_s: seconds after which the method is stopped; None for no limit.
     """
 
     sources: Mapping[str, bytes]
@@ -37,6 +63,8 @@ class StageInput:
     artifacts: Mapping[str, Bundle]
     options: Mapping[str, Any]
     canceled: Callable[[], bool] = field(default=lambda: False)
+    report: Callable[[Progress], None] = field(default=unreported)
+    time_limit_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -170,11 +170,18 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
 
 
 def _progress(job: Job, stages: Sequence[Stage]) -> int:
-    """Return the progress, 0 to 100: every stage has the same weight, a running one counts half."""
+    """Return the progress, 0 to 100: every stage has the same weight."""
     if job.status == "succeeded":
         return 100
-    done = sum(1.0 if stage.status == "succeeded" else 0.5 * (stage.status == "running") for stage in stages)
-    return int(100 * done / len(stages)) if stages else 0
+    return int(100 * sum(map(_share_done, stages)) / len(stages)) if stages else 0
+
+
+def _share_done(stage: Stage) -> float:
+    """Return how much of a stage is done, 0..1: a running one counts its steps, or half if it has none."""
+    if stage.status == "running":
+        steps = (stage.details or {}).get("progress")
+        return steps["step"] / steps["steps"] if steps else 0.5
+    return float(stage.status == "succeeded")
 
 
 def _queue_position(session: Session, job: Job) -> int | None:

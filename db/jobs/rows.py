@@ -98,6 +98,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
             + func.extract("epoch", func.now() - Stage.ready_at) * 1000.0,
             artifact_key=None,
             cache_hit=None,
+            details=None,
         )
         .returning(Stage.attempt, Stage.postponed, Stage.error)
     ).one_or_none()

@@ -157,11 +157,20 @@ def lead(session: Session, claim: Claim, artifact_key: str) -> bool:
 
 
 @transition
-def heartbeat(session: Session, claim: Claim, *, lease_s: float) -> bool:
-    """Renew the lease. False when the claim is no longer valid."""
-    renewed = session.execute(
-        update(Stage).where(*claim_is_valid(claim)).values(lease_until=now_plus(lease_s))
-    )
+def heartbeat(
+    session: Session, claim: Claim, *, lease_s: float, details: Mapping[str, Any] | None = None
+) -> bool:
+    """Renew the lease. False when the claim is no longer valid.
+
+    Args:
+        claim: the claim of the stage.
+        lease_s: duration of the lease from now on, seconds.
+        details: JSON values to show in the status while the stage runs; None to leave them as they are.
+    """
+    changes: dict[str, Any] = {"lease_until": now_plus(lease_s)}
+    if details is not None:
+        changes["details"] = dict(details)
+    renewed = session.execute(update(Stage).where(*claim_is_valid(claim)).values(**changes))
     session.execute(update(Worker).where(Worker.name == claim.worker).values(seen_at=func.now()))
     return row_count(renewed) == 1
 

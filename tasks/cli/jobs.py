@@ -4,6 +4,7 @@ import hashlib
 import json
 import mimetypes
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,11 @@ from tasks.cli.output import Json, err
 
 out = Console()
 
+Category = Annotated[str, typer.Option(help="The garment's: upper_body, lower_body or dresses.")]
+Quality = Annotated[
+    str, typer.Option(help="fast, balanced or quality: the steps of an engine that draws in steps.")
+]
+
 POLL_INTERVAL_S = 0.2
 """Interval between two reads of a job's state, seconds."""
 
@@ -29,6 +35,8 @@ def submit(
     person: Annotated[str, typer.Argument(help="The person's photograph: a file, or an object key.")],
     cloth: Annotated[str, typer.Argument(help="The garment's photograph: a file, or an object key.")],
     engine: Annotated[str, typer.Option(help="auto, or the name of an engine.")] = "auto",
+    category: Category = "upper_body",
+    quality: Quality = "balanced",
     seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = 0,
     output_format: Annotated[str, typer.Option(help="File format of the result: png, jpeg or webp.")] = "png",
     priority: Annotated[int, typer.Option(help="0 to 9; 9 is served first.")] = 0,
@@ -44,6 +52,8 @@ def submit(
         upload(person),
         upload(cloth),
         engine=engine,
+        category=category,
+        quality=quality,
         seed=seed,
         output_format=output_format,
         priority=priority,
@@ -180,18 +190,39 @@ def follow(job_id: str, *, quiet: bool) -> dict[str, Any]:
                     bars[name] = progress.add_task(name, total=1, note="", start=False)
                 if stage["status"] == "running":
                     progress.start_task(bars[name])
-                completed = (
-                    1 if stage["status"] in FINAL_STATUSES else 0.5 if stage["status"] == "running" else 0
-                )
-                progress.update(bars[name], completed=completed, note=note(stage))
+                progress.update(bars[name], completed=_share_done(stage), note=note(stage))
             if record["status"] in FINAL_STATUSES:
                 return record
             time.sleep(POLL_INTERVAL_S)
 
 
+def _share_done(stage: dict[str, Any]) -> float:
+    """Return how much of a stage's bar is filled, 0..1."""
+    if stage["status"] == "running":
+        steps = _steps(stage)
+        return steps["step"] / steps["steps"] if steps else 0.5
+    return float(stage["status"] in FINAL_STATUSES)
+
+
+def _steps(stage: dict[str, Any]) -> dict[str, Any] | None:
+    """Return `step`, `steps` and `remaining_s` of a running stage that draws in steps, else None."""
+    progress: dict[str, Any] | None = (stage["details"] or {}).get("progress")
+    return progress if stage["status"] == "running" else None
+
+
+def in_steps(step: int, steps: int, remaining_s: float | None) -> str:
+    """Return the progress of a method that draws in steps, in words."""
+    words = f"step {step} of {steps}"
+    if remaining_s is None:
+        return words
+    return f"{words}, about {timedelta(seconds=round(remaining_s))} left"
+
+
 def note(stage: dict[str, Any]) -> str:
     """Return a stage's state in a few words."""
     words = str(stage["status"])
+    if progress := _steps(stage):
+        words += f", {in_steps(**progress)}"
     if stage["run_ms"] is not None:
         words += f", {stage['run_ms']:.0f} ms"
     if stage["cache_hit"]:
@@ -223,6 +254,8 @@ def show(record: dict[str, Any], *, as_json: bool) -> None:
         )
     out.print(table)
     for stage in record["stages"]:
+        if progress := _steps(stage):
+            typer.echo(f"{stage['name']}: {in_steps(**progress)}")
         details = stage["details"] or {}
         if "score" in details:
             checks = ", ".join(f"{name} {check['score']:.2f}" for name, check in details["checks"].items())

@@ -8,6 +8,7 @@ import typer
 
 from config.settings import settings
 from tasks.cli import codes
+from tasks.cli.jobs import Category, Quality, in_steps
 from worker.queue.request import TryonRequest
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def run(
     ),
     sheet: Annotated[Path | None, typer.Option(help="Save a contact sheet of every stage here.")] = None,
     engine: Annotated[str, typer.Option(help="auto, or the name of an engine.")] = "auto",
+    category: Category = "upper_body",
+    quality: Quality = "balanced",
     seed: Seed = 0,
 ) -> None:
     """Run a try-on inside this process: the same stages, no servers."""
@@ -38,9 +41,8 @@ def run(
     if output_format is None:
         typer.echo(f"-o {output}: the name must end in {', '.join(OUTPUT_FORMATS)}", err=True)
         raise typer.Exit(codes.USER_ERROR)
-    request = TryonRequest.parse(
-        (str(person), str(cloth)), {"engine": engine, "seed": seed, "output_format": output_format}
-    )
+    options = {"engine": engine, "category": category, "quality": quality, "seed": seed}
+    request = TryonRequest.parse((str(person), str(cloth)), options | {"output_format": output_format})
     for stage in table.STAGES:
         table.check(stage)
     with Models(settings().models_dir) as models:
@@ -51,6 +53,7 @@ def run(
             models,
             names={"person": str(person), "cloth": str(cloth)},
             report=lambda stage, ms: typer.echo(f"{stage:9} {ms:6.0f} ms"),
+            progress=lambda progress: typer.echo(in_steps(**progress.record()), err=True),
         )
     output.write_bytes(encode(bundles["generate"]["result.png"], request.output_format)[0])
     details = bundles["generate"]["details.json"]

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from config.settings import settings
+from db import jobs
 from tasks import tryon
+from tasks.cli import jobs as cli
 from tests.support import fashn_vton
+from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, ended
 from worker.artifacts.bundle import encode_png
 from worker.artifacts.storage import storage
@@ -20,7 +23,11 @@ from worker.stages import local, table
 from worker.stages.models import Models
 from worker.weights import digest_of
 
+HELD_STEP = 5
+"""As in tests.support.fashn_app, which only workers import: it replaces an engine."""
+
 PERSON, CLOTH = "fashn-person.png", "fashn-cloth.png"
+NAMES = {"person": PERSON, "cloth": CLOTH}
 
 
 def options(**changes):
@@ -78,7 +85,7 @@ def stage_of(record, name):
 
 
 def test_a_job_gives_the_same_picture_as_the_call_in_this_process(
-    database, sweeping, worker, tiny, data_dir, garment
+    database, sweeping, worker, bundles, tiny, data_dir
 ):
     named = ended(tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="fast", seed=3).id)
     assert named["status"] == "succeeded", named
@@ -94,12 +101,59 @@ def test_a_job_gives_the_same_picture_as_the_call_in_this_process(
     assert (picture(again) == picture(named)).all()
     assert (picture(other) != picture(named)).any()
 
-    names = {"person": PERSON, "cloth": CLOTH}
+    row, sources = table.stage("generate"), {"person": people.astronaut()}
     with Models(settings().models_dir) as models:
-        bundles = local.run(people.astronaut(), garment, options(quality="fast", seed=3), models, names=names)
-    assert (picture(named) == bundles["generate"]["result.png"]).all()
+        drawn = local.run_stage(row, sources, bundles, options(quality="fast", seed=3), models, names=NAMES)
+    assert (picture(named) == drawn["result.png"]).all()
     photo = np.asarray(Image.open(io.BytesIO(people.astronaut())).convert("RGB"))
     assert picture(named).shape == photo.shape
+
+
+@pytest.fixture
+def hold(data_dir):
+    """Each drawing stays at HELD_STEP while this file exists."""
+    file, log = data_dir / "hold", data_dir / "steps"
+    file.touch()
+    log.unlink(missing_ok=True)
+    yield file
+    file.unlink(missing_ok=True)
+
+
+def held_stage(job_id):
+    """Return the job's status once its stage `generate` shows HELD_STEP."""
+
+    def shown():
+        record = jobs.status(job_id)
+        progress = (stage_of(record, "generate")["details"] or {}).get("progress", {})
+        return progress.get("step") == HELD_STEP and record
+
+    return wait_for(shown, f"job {job_id} to show its steps; it is {jobs.status(job_id)}")
+
+
+def test_the_status_shows_the_steps_and_the_time_that_is_left(database, sweeping, worker, hold):
+    job = tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="quality", seed=10)
+    record = held_stage(job.id)
+    progress = stage_of(record, "generate")["details"]["progress"]
+    assert (progress["step"], progress["steps"]) == (HELD_STEP, 50)
+    assert progress["remaining_s"] >= 0
+    assert record["progress"] == int(100 * (3 + HELD_STEP / 50) / 4)
+    assert cli.note(stage_of(record, "generate")).startswith(f"running, step {HELD_STEP} of 50, about 0:")
+    hold.unlink()
+    finished = ended(job.id)
+    assert (finished["status"], finished["progress"]) == ("succeeded", 100)
+    assert "progress" not in stage_of(finished, "generate")["details"]
+
+
+def test_a_canceled_job_ends_between_two_steps(database, sweeping, worker, data_dir, hold):
+    job = tryon.delay(PERSON, CLOTH, engine="fashn_vton", quality="fast", seed=11)
+    held_stage(job.id)
+    assert jobs.cancel(job.id)
+    # The worker takes the next job although nobody removes the file `hold`.
+    following = tryon.delay(PERSON, CLOTH, engine="geometric", seed=11)
+    assert ended(following.id)["status"] == "succeeded"
+    assert (data_dir / "steps").read_text().split() == [str(step) for step in range(1, HELD_STEP + 1)]
+    canceled = jobs.status(job.id)
+    assert (canceled["status"], canceled["result_key"]) == ("canceled", None)
 
 
 def test_without_a_gpu_auto_does_not_take_it(database, sweeping, worker):
@@ -119,9 +173,7 @@ def bundles(data_dir, garment):
         sources, made = {"person": people.astronaut(), "cloth": garment}, {}
         with Models(settings().models_dir) as models:
             for row in table.STAGES[:-1]:
-                made[row.name] = local.run_stage(
-                    row, sources, made, options(), models, names={"person": PERSON, "cloth": CLOTH}
-                )
+                made[row.name] = local.run_stage(row, sources, made, options(), models, names=NAMES)
         yield made
     settings.cache_clear()
 
@@ -131,7 +183,7 @@ def test_a_picture_of_a_batch_is_that_of_its_job_alone(servers, tiny, bundles):
     inputs = [
         StageInput(
             sources={"person": people.astronaut()},
-            names={"person": PERSON, "cloth": CLOTH},
+            names=NAMES,
             artifacts=bundles,
             options=table.selected(row, options(quality="fast", seed=seed)),
         )

@@ -12,6 +12,7 @@ from tests.vectors import seeded
 from worker import weights
 from worker.fashn_vton.engine import WEIGHTS, FashnVtonEngine
 from worker.fashn_vton.network import Sizes, TryOnTransformer
+from worker.fashn_vton.preparation import Padding, Prepared
 from worker.stages import table
 from worker.weights import folder
 
@@ -37,6 +38,16 @@ def network() -> TryOnTransformer:
         tiny = TryOnTransformer(TINY)
     tiny.load_state_dict(state_dict(), strict=True, assign=True)
     return tiny.eval()
+
+
+def prepared(seed: int = 0) -> Prepared:
+    """Return a job for the tiny network: seeded pictures without a pose."""
+    person, garment = (
+        ((seeded.image(name, 3, *TINY.input_shape) + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0)
+        for name in ("fashn-ca", "fashn-garment")
+    )
+    pose = np.zeros(TINY.input_shape, np.uint8)
+    return Prepared(person, pose, garment, 1, seed, Padding(0, 0, 0, 0))
 
 
 def write(models_dir: Path) -> Path:

@@ -74,16 +74,18 @@ class FashnVtonEngine(Engine):
 
 
 def _drawn(model: "TryOnModel", jobs: "Sequence[Job]") -> list[Bundle]:
-    """Return each job's bundle; all have the same quality. Raises CanceledError when all are canceled."""
+    """Return each job's bundle; all have the same quality.
+
+    Raises CanceledError when all are canceled, InputValidationError when a processor would take too long.
+    """
     if not jobs:
         return []
-    from worker.contract import CanceledError
     from worker.fashn_vton.sampler import STEPS
-
-    def between(_step: int, _steps: int) -> None:
-        if all(job.inputs.canceled() for job in jobs):
-            raise CanceledError
+    from worker.fashn_vton.steps import Steps
 
     steps = STEPS[jobs[0].inputs.options["quality"]]
-    pictures = model.draw([job.prepared for job in jobs], steps, between)
+    followed = Steps([job.inputs for job in jobs])
+    if model.device.type == "cpu":
+        followed.announce(steps, len(jobs) * model.step_s())
+    pictures = model.draw([job.prepared for job in jobs], steps, followed)
     return [job.bundle(picture) for job, picture in zip(jobs, pictures, strict=True)]

@@ -52,7 +52,8 @@ STAGE_FIELDS = {
     "cache_hit": "whether the artifact existed already",
     "worker": "the worker process that claimed it last",
     "artifact_key": "object key of its artifact",
-    "details": "what the method reports, such as the engine's score",
+    "details": "what the method reports, such as the engine's score; of a running one that draws in steps "
+    "`progress`: `step`, `steps`, and `remaining_s`, about how many seconds the others take, or null",
     "error": "the last attempt's error",
 }
 """Field of an entry of `stages` -> meaning."""

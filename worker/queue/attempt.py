@@ -26,7 +26,7 @@ from db import jobs
 from db.session import DatabaseUnavailableError
 from worker.artifacts.bundle import Packed, pack, unpack
 from worker.artifacts.storage import Storage, storage
-from worker.contract import Bundle, CanceledError, Method, StageInput
+from worker.contract import Bundle, CanceledError, Method, Progress, StageInput
 from worker.images.decode import encode
 from worker.queue.health import Health, breaks_worker
 from worker.stages import table
@@ -63,6 +63,7 @@ class Attempt:
         succeeded: whether the stage succeeded and the claim was still valid.
         error: the error with which the attempt failed, or None.
         lost: set when the claim is known to be lost.
+        progress: how far a method is that draws in steps; each heartbeat writes it to the row.
     """
 
     inputs: StageInput
@@ -71,6 +72,7 @@ class Attempt:
     def __init__(self, claim: jobs.Claim, *, models: Models, wake: SendWakeUps, health: Health) -> None:
         self.claim = claim
         self.lost = threading.Event()
+        self.progress: Progress | None = None
         self._health = health
         self.row = table.stage(claim.stage)
         self.succeeded = False
@@ -100,9 +102,20 @@ class Attempt:
             else:
                 keys = {need: claim.artifacts[need] for need in row.needs}
                 artifacts = {need: unpack(store.get_artifact(key), key) for need, key in keys.items()}
-                self.inputs = StageInput(sources, names, artifacts, options, self.lost.is_set)
+                self.inputs = StageInput(
+                    sources,
+                    names,
+                    artifacts,
+                    options,
+                    canceled=self.lost.is_set,
+                    report=self._report,
+                    time_limit_s=settings().stage_timeout_s,
+                )
                 return True
         return False
+
+    def _report(self, progress: Progress) -> None:
+        self.progress = progress
 
     def compute(self) -> None:
         """Run the stage's method and complete the attempt with its bundle."""
@@ -256,7 +269,7 @@ def attempting(
     attempt = Attempt(claim, models=models, wake=wake, health=health or Health())
     stop = threading.Event()
     thread = threading.Thread(
-        target=_renew_lease, args=(claim, stop, attempt.lost), name=f"heartbeat-{claim.stage}", daemon=True
+        target=_renew_lease, args=(attempt, stop), name=f"heartbeat-{claim.stage}", daemon=True
     )
     thread.start()
     try:
@@ -266,15 +279,19 @@ def attempting(
         thread.join()
 
 
-def _renew_lease(claim: jobs.Claim, stop: threading.Event, lost: threading.Event) -> None:
+def _renew_lease(attempt: Attempt, stop: threading.Event) -> None:
     """Renew the lease every `heartbeat_s` until `stop` is set; set `lost` when the claim is not valid.
 
-    No error ends the thread: without it a live worker would lose its stage.
+    The same transaction writes the progress, so that a database that is away does not hold up the drawing. No
+    error ends the thread: without it a live worker would lose its stage.
     """
+    claim = attempt.claim
     while not stop.wait(settings().heartbeat_s):
+        progress = attempt.progress
+        details = None if progress is None else {"progress": progress.record()}
         try:
-            if not jobs.heartbeat(claim, lease_s=settings().lease_s):
-                lost.set()  # ended, reaped or canceled
+            if not jobs.heartbeat(claim, lease_s=settings().lease_s, details=details):
+                attempt.lost.set()  # ended, reaped or canceled
                 return
         except DatabaseUnavailableError as error:
             log.warning("The lease of %s of %s was not renewed: %s", claim.stage, claim.job_id, error)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from config.errors import TryonError
-from worker.contract import Bundle, StageInput
+from worker.contract import Bundle, Progress, StageInput, unreported
 from worker.stages import table
 from worker.stages.models import Models
 
@@ -18,6 +18,7 @@ def run_stage(
     models: Models,
     *,
     names: Mapping[str, str],
+    progress: Callable[[Progress], None] = unreported,
 ) -> Bundle:
     """Run one stage; returns its bundle.
 
@@ -28,6 +29,7 @@ def run_stage(
         options: the job options, as `TryonRequest.options` gives them.
         models: the loaded models.
         names: `person`, `cloth` -> the name of that input in an error.
+        progress: called after each step of a method that draws in steps.
 
     Raises the TryonError of the stage, which then names it.
     """
@@ -38,6 +40,7 @@ def run_stage(
         names=names,
         artifacts={need: bundles[need] for need in row.needs},
         options=selected,
+        report=progress,
     )
     try:
         return chosen.run(models.of(chosen), inputs)
@@ -54,6 +57,7 @@ def run(
     *,
     names: Mapping[str, str],
     report: Callable[[str, float], None] | None = None,
+    progress: Callable[[Progress], None] = unreported,
 ) -> dict[str, Bundle]:
     """Run every stage in order; returns stage name -> bundle, the result in ``generate``/``result.png``.
 
@@ -64,6 +68,7 @@ def run(
         models: the loaded models.
         names: `person`, `cloth` -> the name of that input in an error.
         report: called after each stage with its name and milliseconds.
+        progress: called after each step of a method that draws in steps.
 
     Raises the TryonError of the stage that failed.
     """
@@ -71,7 +76,13 @@ def run(
     for row in table.STAGES:
         began = time.perf_counter()
         bundles[row.name] = run_stage(
-            row, {"person": person, "cloth": cloth}, bundles, options, models, names=names
+            row,
+            {"person": person, "cloth": cloth},
+            bundles,
+            options,
+            models,
+            names=names,
+            progress=progress,
         )
         if report is not None:
             report(row.name, 1000 * (time.perf_counter() - began))
