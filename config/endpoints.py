@@ -24,7 +24,16 @@ class S3Endpoint:
 
 def database_url() -> str:
     """Return the SQLAlchemy URL of Postgres (psycopg 3 driver). Raises ConfigurationError."""
-    url = settings().database_url or _embedded("database_url", "TRYON_DATABASE_URL")
+    return _with_driver(settings().database_url or _embedded("database_url", "TRYON_DATABASE_URL"))
+
+
+def direct_database_url() -> str:
+    """Return the SQLAlchemy URL of Postgres without a pooler in between. Raises ConfigurationError."""
+    direct = settings().database_direct_url
+    return database_url() if direct is None else _with_driver(direct)
+
+
+def _with_driver(url: str) -> str:
     if url.startswith(_SQLALCHEMY_PREFIX):
         return url
     return _SQLALCHEMY_PREFIX + url.partition("://")[2]

@@ -92,6 +92,17 @@ class Settings(BaseSettings):
         repr=False,
         description="Postgres, as postgresql://user:password@host/name. Unset: the embedded server.",
     )
+    database_direct_url: Annotated[str, AfterValidator(_is_database)] | None = Field(
+        None,
+        repr=False,
+        description="Postgres itself, where `TRYON_DATABASE_URL` leads to a pooler such as PgBouncer: for "
+        "`tryon db upgrade` and `downgrade`. Unset: `TRYON_DATABASE_URL`.",
+    )
+    database_prepared_statements: bool = Field(
+        True,
+        description="Whether statements are prepared in the server. `false` behind PgBouncer in transaction "
+        "mode: another connection of the pooler does not know them.",
+    )
     broker_url: Annotated[str, AfterValidator(_is_broker)] | None = Field(
         None,
         repr=False,
@@ -193,6 +204,24 @@ class Settings(BaseSettings):
     )
     outage_patience_s: float = Field(
         30, ge=0, description="How long a transaction is retried while the database is unreachable, seconds."
+    )
+    database_timeout_s: float = Field(
+        30,
+        gt=0,
+        description="Time limit for the database's answer to a statement, seconds; then the connection "
+        "counts as lost.",
+    )
+    submit_timeout_s: float = Field(
+        10,
+        gt=0,
+        description="How long `tryon.delay()` tries to write the job while the database is away or does not "
+        "answer, seconds; then it raises DatabaseUnavailableError.",
+    )
+    broker_timeout_s: float = Field(
+        3,
+        gt=0,
+        description="Time limit for a connection to the broker and for each of its answers, seconds. "
+        "`tryon.delay()` tries twice, then the sweep sends the message.",
     )
     postpone_max_s: float = Field(
         30,

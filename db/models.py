@@ -201,13 +201,14 @@ class Worker(Base):
 
 
 class Sweep(Base):
-    """The sweep, in one row: when it last ran, and up to which time finished jobs are in the totals."""
+    """The sweep, in one row: when it last ran and pruned, up to which time finished jobs are in the totals."""
 
     __tablename__ = "sweep"
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     ran_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     counted_until: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    pruned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class Total(Base):

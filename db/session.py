@@ -5,10 +5,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Engine, create_engine
+import psycopg
+from psycopg.errors import _WaitTimeout
+from psycopg.generators import PQGen
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -23,6 +28,15 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
 """Time limit for a new connection, seconds: longer than a busy server needs, shorter than a lease."""
+
+LEAST_CONNECT_TIMEOUT_S = 2
+"""Shortest time limit for a new connection that libpq keeps, seconds."""
+
+LEAST_ANSWER_S = 0.1
+"""Time that a statement gets even after the deadline, seconds: a quick answer is not thrown away."""
+
+POOL_TIMEOUT_S = 5
+"""Longest wait for one of the process's connections while all are in use, seconds; then it is tried again."""
 
 FIRST_RETRY_DELAY_S = 0.05
 """Delay before the first retry of a transaction, seconds. Doubles with every retry: a deadlock is resolved at
@@ -43,6 +57,12 @@ _last_contact_lost = time.monotonic()
 """When a transaction of this process last failed because the database was away, or when the process began."""
 
 _outage_timeout_s: float | None = None
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+"""When the caller gives up, seconds of the monotonic clock."""
+
+_answer_limit_s: ContextVar[float] = ContextVar("answer_limit_s", default=float("inf"))
+"""Time limit of a statement, seconds: that of the transitions. A migration or a bench has none."""
 
 _outages = 0
 
@@ -85,14 +105,61 @@ def engine() -> Engine:
     with _first_use:
         if pid not in _engines:
             _forget_inherited(pid)
-            _engines[pid] = create_engine(
-                database_url(),
-                pool_pre_ping=True,
-                pool_size=settings().database_pool_size,
-                max_overflow=MAX_OVERFLOW,
-                connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": f"tryon-{pid}"},
-            )
+            _engines[pid] = _new_engine(f"tryon-{pid}")
         return _engines[pid]
+
+
+def _new_engine(application_name: str) -> Engine:
+    new = create_engine(
+        database_url(),
+        pool_pre_ping=True,
+        pool_size=settings().database_pool_size,
+        max_overflow=MAX_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT_S,
+        connect_args=connect_arguments(application_name),
+    )
+
+    @event.listens_for(new, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> psycopg.Connection:
+        remaining_s = min(CONNECT_TIMEOUT_S, _deadline.get() - time.monotonic())
+        options["connect_timeout"] = max(LEAST_CONNECT_TIMEOUT_S, int(remaining_s))
+        return BoundedConnection.connect(*arguments, **options)
+
+    return new
+
+
+def connect_arguments(application_name: str) -> dict[str, Any]:
+    """Return psycopg's arguments for a connection besides the URL."""
+    arguments: dict[str, Any] = {"application_name": application_name}
+    if not settings().database_prepared_statements:
+        arguments["prepare_threshold"] = None
+    return arguments
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection on which a server that stops answering is noticed: psycopg itself would wait for ever."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for an answer, at most for the time limit and little longer than the caller's deadline."""
+        remaining_s = max(LEAST_ANSWER_S, _deadline.get() - time.monotonic())
+        limit_s = min(_answer_limit_s.get(), remaining_s)
+        if timeout is not None or limit_s == float("inf"):
+            return super().wait(gen, interval=interval, timeout=timeout)
+        try:
+            return super().wait(gen, interval=interval, timeout=limit_s)
+        except _WaitTimeout:
+            self.pgconn.finish()  # an answer that comes later would belong to another statement
+            raise psycopg.OperationalError(f"no answer within {limit_s:.3g} s") from None
+
+
+@contextmanager
+def giving_up_after(seconds: float) -> Iterator[None]:
+    """End the transitions in the block with DatabaseUnavailableError when they take longer together."""
+    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 def dispose() -> None:
@@ -147,11 +214,11 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         global _last_contact_lost, _outages
         timeout_s = settings().outage_patience_s if _outage_timeout_s is None else _outage_timeout_s
-        deadline = time.monotonic() + timeout_s
+        deadline = min(time.monotonic() + timeout_s, _deadline.get())
         delay_s = FIRST_RETRY_DELAY_S
         while True:
             try:
-                with Session(engine()) as session, session.begin():
+                with _bounded_answers(), Session(engine()) as session, session.begin():
                     return function(session, *args, **kwargs)
             except (DBAPIError, PoolTimeoutError) as error:
                 if not _is_transient(error):
@@ -167,6 +234,16 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
                 delay_s = min(delay_s * 2, MAX_RETRY_DELAY_S)
 
     return run
+
+
+@contextmanager
+def _bounded_answers() -> Iterator[None]:
+    """Limit the time of each statement in the block to `database_timeout_s`."""
+    token = _answer_limit_s.set(settings().database_timeout_s)
+    try:
+        yield
+    finally:
+        _answer_limit_s.reset(token)
 
 
 def named_error(error: DBAPIError | PoolTimeoutError) -> Exception:

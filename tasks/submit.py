@@ -7,7 +7,6 @@ from celery import Task
 from celery.exceptions import Reject
 from celery.result import AsyncResult
 from celery.utils import uuid
-from kombu.exceptions import OperationalError
 
 from config.errors import InputValidationError, TryonError
 from worker.app import app
@@ -47,8 +46,10 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
         """Submit a try-on and return its result handle, whose id is the job's id.
 
         Raises InputValidationError when the request is not valid, and DatabaseUnavailableError when the job
-        could not be written.
+        could not be written within `submit_timeout_s`.
         """
+        from config.settings import settings
+        from db.session import giving_up_after
         from worker.queue import intake
         from worker.queue.request import TryonRequest
 
@@ -56,7 +57,8 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
         if unsupported:
             raise InputValidationError(f"A try-on does not support {unsupported[0]}.", input=unsupported[0])
         request = TryonRequest.parse(tuple(args or ()), kwargs or {})
-        submitted = intake.accept(task_id or uuid(), request)
+        with giving_up_after(settings().submit_timeout_s):
+            submitted = intake.accept(task_id or uuid(), request)
         if submitted.created:
             self._publish(submitted.job_id, request, options)
         return self.AsyncResult(submitted.job_id)
@@ -98,9 +100,11 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
             super().apply_async(
                 (request.person_key, request.cloth_key), arguments, task_id=job_id, **(defaults | options)
             )
-        except OperationalError as error:
+        except wake.BROKER_ERRORS as error:
             log.warning(
-                "The broker is unreachable (%s); job %s is accepted, the sweep starts it", error, job_id
+                "The broker takes no message (%s); job %s is accepted, the sweep starts it",
+                wake.describe(error),
+                job_id,
             )
 
 
@@ -180,6 +184,8 @@ def refuse(self: Task, reason: str) -> None:
 
 def _return_to_queue(task: Task, outage: Exception) -> None:
     """Send the message of the running task again: unlike a rejected one it does not count as redelivered."""
+    from worker.queue import wake
+
     request = task.request
     try:
         Task.apply_async(
@@ -191,5 +197,5 @@ def _return_to_queue(task: Task, outage: Exception) -> None:
             priority=request.delivery_info.get("priority"),
             headers={messages.DELIVERIES: getattr(request, messages.DELIVERIES, None) or 1},
         )
-    except OperationalError as error:
+    except wake.BROKER_ERRORS as error:
         raise Reject(str(outage), requeue=True) from error

@@ -13,7 +13,9 @@ broker_connection_retry_on_startup = True
 broker_transport_options = {
     "priority_steps": list(range(MAX_PRIORITY + 1)),
     "queue_order_strategy": "priority",
-    "socket_connect_timeout": 3,  # seconds
+    # Without time limits a broker that is frozen, or a lost network, would hang a producer for ever.
+    "socket_connect_timeout": settings().broker_timeout_s,
+    "socket_timeout": settings().broker_timeout_s,
     "socket_keepalive": True,
     "health_check_interval": 25,  # seconds; below the 30 s after which many proxies drop idle connections
     # Seconds after which an unacknowledged message of a dead worker is delivered again.

@@ -53,7 +53,16 @@ from db.jobs.running import (
     release,
 )
 from db.jobs.submitting import cancel, submit, submit_all, submit_refused
-from db.jobs.sweeping import expire, new_wakes, overdue_wakes, ready_count, reap, release_orphans
+from db.jobs.sweeping import (
+    claim_pruning,
+    expire,
+    new_wakes,
+    overdue_wakes,
+    ready_count,
+    reap,
+    release_orphans,
+    swept_ago_s,
+)
 
 __all__ = [
     "Claim",
@@ -72,6 +81,7 @@ __all__ = [
     "claim",
     "claim_more",
     "claim_next",
+    "claim_pruning",
     "counts",
     "delete_job",
     "deletions",
@@ -110,6 +120,7 @@ __all__ = [
     "submit",
     "submit_all",
     "submit_refused",
+    "swept_ago_s",
     "worker_present",
     "workers",
 ]

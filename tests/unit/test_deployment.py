@@ -121,7 +121,7 @@ def test_each_service_has_only_the_credentials_that_it_uses() -> None:
     everything = {"database", "broker", "objects"}
     assert found == {
         "migrate": {"database"},
-        "sweep": {"database", "broker"},
+        "sweep": everything,
         "flower": {"broker"},
         "metrics": {"database"},
         **dict.fromkeys(("cpu-worker", "gpu-worker", "gpu-less-worker", "api"), everything),

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, Task
-from kombu.exceptions import OperationalError
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +155,8 @@ def _count(app: Celery, message: Any, deliveries: int, consumer: Any) -> None:
     The brokers tell whether a message was delivered before, and not how often. If this process ends in
     between, there are two copies of the request, which are one job.
     """
+    from worker.queue import wake  # a producer imports this module
+
     try:
         with app.producer_or_acquire() as producer:
             producer.publish(
@@ -168,8 +169,8 @@ def _count(app: Celery, message: Any, deliveries: int, consumer: Any) -> None:
                 priority=message.properties.get("priority"),
                 correlation_id=message.properties.get("correlation_id"),
             )
-    except OperationalError as error:
-        log.warning("The broker is unreachable (%s); a message returns to its queue", error)
+    except wake.BROKER_ERRORS as error:
+        log.warning("The broker takes no message (%s); one returns to its queue", wake.describe(error))
         message.reject_log_error(log, consumer.connection_errors, requeue=True)
     else:
         message.ack_log_error(log, consumer.connection_errors)

@@ -2,17 +2,19 @@
 
 import logging
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
+from amqp.exceptions import NotFound
 from celery import Celery
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import ChannelError
 
 from config import queues
 from config.errors import StorageError
-from config.settings import settings
+from config.settings import ConfigurationError, settings
 from db import jobs
-from db.session import DatabaseUnavailableError, contact_s, outages
+from db.session import DatabaseUnavailableError, SchemaError, contact_s, outages
 from worker.queue import wake
 from worker.queue.process import PRESENCE_INTERVAL_S
 from worker.queue.retention import Pruner
@@ -82,18 +84,30 @@ def _reap() -> int:
 
 
 def run(app: Celery, stop: threading.Event) -> None:
-    """Sweep every `sweep_interval_s` until `stop` is set; database outages are logged and survived."""
-    pruner, pruned_at = Pruner(), 0.0
+    """Sweep every `sweep_interval_s` until `stop` is set. No outage and no error ends it: both are logged."""
+    pruner = Pruner()
     while not stop.wait(settings().sweep_interval_s):
-        try:
-            sweep_once(app)
-            if time.monotonic() - pruned_at >= PRUNE_INTERVAL_S:
-                pruned_at = time.monotonic()
-                removed = pruner.prune()
-                if removed:
-                    log.info("Deleted by retention: %s", removed)
-        except (DatabaseUnavailableError, StorageError) as error:
-            log.warning("No sweep: %s", error)
+        _survive("sweep", partial(sweep_once, app))
+        _survive("deletion by retention", partial(_prune, pruner))
+
+
+def _survive(what: str, step: Callable[[], object]) -> None:
+    """Do a step of the sweep; log why it was not possible."""
+    try:
+        step()
+    except (ConfigurationError, DatabaseUnavailableError, SchemaError, StorageError) as error:
+        log.warning("No %s: %s", what, error)
+    except Exception:
+        log.exception("No %s", what)
+
+
+def _prune(pruner: Pruner) -> None:
+    """Delete one batch by retention, unless this or another sweep has just done so."""
+    if not jobs.claim_pruning(interval_s=PRUNE_INTERVAL_S):
+        return
+    removed = pruner.prune()
+    if removed:
+        log.info("Deleted by retention: %s", removed)
 
 
 def _wake_new(app: Celery, queue: str) -> int:
@@ -110,8 +124,8 @@ def _wake_overdue(app: Celery, queue: str) -> int:
     try:
         # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
         room = jobs.ready_count(queue, limit=MAX_QUEUED_WAKE_UPS) - _queue_length(app, queue)
-    except (OperationalError, OSError) as error:
-        log.warning("No wake-ups on %s: the broker is unreachable (%s)", queue, error)
+    except wake.BROKER_ERRORS as error:
+        log.warning("No wake-ups on %s: the broker does not answer (%s)", queue, wake.describe(error))
         return 0
     if room <= 0:
         return 0
@@ -123,6 +137,6 @@ def _queue_length(app: Celery, queue: str) -> int:
     with app.connection_for_write() as connection:
         try:
             declared = connection.default_channel.queue_declare(queue, passive=True)
-        except ChannelError:
+        except (ChannelError, NotFound):
             return 0  # no message was ever sent to the queue
         return int(declared.message_count)

@@ -3,13 +3,18 @@
 import logging
 from collections.abc import Iterable
 
+from amqp.exceptions import AMQPError
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from db.jobs import WakeUp
 from worker.queue.request import MAX_PRIORITY
 
 log = logging.getLogger(__name__)
+
+BROKER_ERRORS = (KombuError, AMQPError, RedisError, OSError, EOFError)
+"""What sending can raise while the broker is away, full, read-only or otherwise refuses; kombu wraps only some."""
 
 QUICK_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """One immediate retry covers a connection that became stale while it was idle; the sweep covers the rest."""
@@ -21,6 +26,11 @@ def message_priority(app: Celery, priority: int) -> int:
     AMQP serves the highest number first, Redis the lowest.
     """
     return priority if app.conf.broker_url.startswith(("amqp", "pyamqp")) else MAX_PRIORITY - priority
+
+
+def describe(error: Exception) -> str:
+    """Return what the broker or its client says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def send(app: Celery, wake_ups: Iterable[WakeUp]) -> int:
@@ -36,10 +46,10 @@ def send(app: Celery, wake_ups: Iterable[WakeUp]) -> int:
                 ignore_result=True,
                 retry_policy=QUICK_RETRY,
             )
-        except OperationalError as error:
+        except BROKER_ERRORS as error:
             log.warning(
-                "The broker is unreachable (%s); the sweep will wake %s of %s",
-                error,
+                "The broker takes no message (%s); the sweep will wake %s of %s",
+                describe(error),
                 wake_up.stage,
                 wake_up.job_id,
             )
