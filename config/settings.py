@@ -221,7 +221,7 @@ class Settings(BaseSettings):
         3,
         gt=0,
         description="Time limit for a connection to the broker and for each of its answers, seconds. "
-        "`tryon.delay()` tries twice, then the sweep sends the message.",
+        "`tryon.delay()` tries three times, then the sweep sends the message.",
     )
     postpone_max_s: float = Field(
         30,

@@ -201,7 +201,7 @@ class Worker(Base):
 
 
 class Sweep(Base):
-    """The sweep, in one row: when it last ran and pruned, up to which time finished jobs are in the totals."""
+    """The sweep, in one row: when it ran, when it pruned, up to when finished jobs are in the totals."""
 
     __tablename__ = "sweep"
 

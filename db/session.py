@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
-from psycopg.generators import PQGen
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError

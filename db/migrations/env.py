@@ -9,8 +9,8 @@ from db.session import connect_arguments
 
 LOCK = 0x7472796F6E  # "tryon" in ASCII: the number is arbitrary, but every process must use the same
 
-# Not the engine of the process: the lock belongs to one connection of the server, which a pooler in transaction
-# mode does not give.
+# Not the engine of the process: the lock belongs to one connection of the server, which a pooler in
+# transaction mode does not give.
 engine = create_engine(
     direct_database_url(), poolclass=NullPool, connect_args=connect_arguments("tryon-migrate")
 )

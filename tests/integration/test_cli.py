@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from db import jobs
 from tests.support.workers import FAST_SETTINGS, ROOT
 from worker.artifacts.bundle import encode_png
 from worker.artifacts.storage import storage
@@ -108,6 +109,7 @@ def test_an_unreachable_system_gives_its_exit_code(environment, message):
 
 
 def test_the_doctor_finds_problems(models_dir):
+    jobs.record_sweep(leases_lost=0)
     models = {"TRYON_DATA_DIR": str(models_dir.parent)}
     healthy = tryon("doctor", "--json", **models)
     report = json.loads(healthy.stdout)
@@ -118,6 +120,17 @@ def test_the_doctor_finds_problems(models_dir):
     assert broken.returncode == 4
     assert [check["check"] for check in failed] == ["broker"]
     assert "TRYON_BROKER_URL" in failed[0]["fix"]
+
+
+def test_without_a_sweep_commands_say_so_and_name_the_command():
+    listed = tryon("status", "--json")
+    assert json.loads(listed.stdout) == {"counts": {}, "jobs": []}
+    assert listed.stderr.splitlines() == [
+        "No sweep runs (none has ever run): lost wake-ups are not repeated, and stages of dead workers are "
+        "not retried. Start one: tryon sweep"
+    ]
+    jobs.record_sweep(leases_lost=0)
+    assert tryon("status", "--json").stderr == ""
 
 
 def test_a_picture_without_servers(tmp_path, models_dir):

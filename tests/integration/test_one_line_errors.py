@@ -119,6 +119,7 @@ def environment(servers, databases, database, request):
         "missing buckets": {"TRYON_INPUT_BUCKET": "no-such-bucket"},
         "wrong store password": {"TRYON_S3_SECRET_ACCESS_KEY": "wrong-secret"},
         "store away": {"TRYON_S3_ENDPOINT_URL": "http://127.0.0.1:9"},
+        "no sweep": {},
     } | {name.replace("_", " "): {"TRYON_DATABASE_URL": other} for name, other in databases.items()}
     return made[request.param]
 
@@ -188,6 +189,7 @@ def test_commands_that_change_the_tables(environment, name, problem, remedy, com
         ("missing buckets", "object store", "no bucket 'no-such-bucket'", "tryon create-buckets"),
         ("wrong store password", "object store", "TRYON_S3_SECRET_ACCESS_KEY", "TRYON_S3"),
         ("store away", "object store", "does not answer", "TRYON_S3_ENDPOINT_URL"),
+        ("no sweep", "sweep", "No sweep runs (none has ever run)", "tryon sweep"),
     ],
     indirect=["environment"],
 )
@@ -233,7 +235,9 @@ def test_a_submission_without_a_broker_is_accepted(environment):
         timeout=60,
     )
     assert json.loads(printed.stdout)["status"] == "queued"
-    assert_one_line(printed.stderr, "is accepted, the sweep starts it")
+    accepted, no_sweep = printed.stderr.splitlines()
+    assert_one_line(accepted, "is accepted, the sweep starts it")
+    assert_one_line(no_sweep, "No sweep runs", "tryon sweep")
 
 
 def test_the_buckets_are_created(servers, tryon):

@@ -8,6 +8,7 @@ from functools import partial
 
 from amqp.exceptions import NotFound
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import ChannelError
 
 from config import queues
@@ -48,7 +49,7 @@ def sweep_once(app: Celery) -> Swept:
         reaped=_reap(),
         released=jobs.release_orphans(),
         expired=jobs.expire(job_timeout_s=current.job_timeout_s),
-        woken=sum(_wake_new(app, queue) + _wake_overdue(app, queue) for queue in queues.ALL),
+        woken=_wake(app),
     )
     jobs.forget_silent_workers(silent_s=SILENT_WORKER_S)
     jobs.record_sweep(leases_lost=swept.reaped)
@@ -110,6 +111,16 @@ def _prune(pruner: Pruner) -> None:
         log.info("Deleted by retention: %s", removed)
 
 
+def _wake(app: Celery) -> int:
+    """Send the missing wake-ups; returns how many. While the broker is away, none is noted as sent."""
+    try:
+        lengths = _queue_lengths(app)
+    except wake.BROKER_ERRORS as error:
+        log.warning("No wake-ups: the broker does not answer (%s)", wake.describe(error))
+        return 0
+    return sum(_wake_new(app, queue) + _wake_overdue(app, queue, length) for queue, length in lengths.items())
+
+
 def _wake_new(app: Celery, queue: str) -> int:
     """Wake the stages that were never woken, however long the queue is; returns how many were sent.
 
@@ -119,24 +130,25 @@ def _wake_new(app: Celery, queue: str) -> int:
     return wake.send(app, jobs.new_wakes(queue, limit=MAX_QUEUED_WAKE_UPS))
 
 
-def _wake_overdue(app: Celery, queue: str) -> int:
-    """Repeat overdue wake-ups of a queue; returns how many were sent."""
-    try:
-        # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
-        room = jobs.ready_count(queue, limit=MAX_QUEUED_WAKE_UPS) - _queue_length(app, queue)
-    except wake.BROKER_ERRORS as error:
-        log.warning("No wake-ups on %s: the broker does not answer (%s)", queue, wake.describe(error))
-        return 0
+def _wake_overdue(app: Celery, queue: str, length: int) -> int:
+    """Repeat overdue wake-ups of a queue with so many messages; returns how many were sent."""
+    # Never more messages than ready stages: those in the queue are wake-ups of ready stages already.
+    room = jobs.ready_count(queue, limit=MAX_QUEUED_WAKE_UPS) - length
     if room <= 0:
         return 0
     return wake.send(app, jobs.overdue_wakes(queue, grace_s=settings().wake_grace_s, limit=room))
 
 
-def _queue_length(app: Celery, queue: str) -> int:
-    """Return how many messages wait in the queue."""
+def _queue_lengths(app: Celery) -> dict[str, int]:
+    """Return how many messages wait in each queue."""
     with app.connection_for_write() as connection:
+        return {queue: _queue_length(connection, queue) for queue in queues.ALL}
+
+
+def _queue_length(connection: Connection, queue: str) -> int:
+    # A channel of its own: RabbitMQ closes the one on which a queue was asked for that does not exist.
+    with connection.channel() as channel:  # type: ignore[no-untyped-call] # kombu has no types
         try:
-            declared = connection.default_channel.queue_declare(queue, passive=True)
+            return int(channel.queue_declare(queue, passive=True).message_count)
         except (ChannelError, NotFound):
             return 0  # no message was ever sent to the queue
-        return int(declared.message_count)

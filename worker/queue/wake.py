@@ -14,7 +14,7 @@ from worker.queue.request import MAX_PRIORITY
 log = logging.getLogger(__name__)
 
 BROKER_ERRORS = (KombuError, AMQPError, RedisError, OSError, EOFError)
-"""What sending can raise while the broker is away, full, read-only or otherwise refuses; kombu wraps only some."""
+"""What sending raises while the broker is away, full, read-only or refuses: kombu wraps only some of it."""
 
 QUICK_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """One immediate retry covers a connection that became stale while it was idle; the sweep covers the rest."""
