@@ -72,16 +72,20 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
 
         Raises InputValidationError, which says which request is not valid, and the errors of `apply_async`.
         """
+        from config.settings import settings
+        from db.session import giving_up_after
         from worker.queue import intake
 
         parsed = _parse_batch(requests, options)
-        submitted = intake.accept_all([(uuid(), request) for request in parsed])
+        with giving_up_after(settings().submit_timeout_s):
+            submitted = intake.accept_all([(uuid(), request) for request in parsed])
         for submission, request in zip(submitted, parsed, strict=True):
-            if submission.created:
-                self._publish(submission.job_id, request, {})
+            if submission.created and not self._publish(submission.job_id, request, {}):
+                break  # the sweep starts the others, too: each would wait for the broker as long
         return [self.AsyncResult(submission.job_id) for submission in submitted]
 
-    def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> None:
+    def _publish(self, job_id: str, request: "TryonRequest", options: dict[str, Any]) -> bool:
+        """Send the message of a job; return whether the broker took it."""
         from db.models import DEFAULT_TENANT
         from worker.queue import wake
 
@@ -106,6 +110,8 @@ class TryonTask(Task):  # type: ignore[misc] # Celery has no types
                 wake.describe(error),
                 job_id,
             )
+            return False
+        return True
 
 
 def _parse_batch(

@@ -61,7 +61,10 @@ def serve(
             f"The HTTP interface needs the package {error.name}: pip install 'tryon-workers[api]'"
         ) from error
 
+    from db import migrate
+
     set_up_logging()
+    migrate.require_current()
     try:
         server.run(host, port)
     except server.AddressError as error:

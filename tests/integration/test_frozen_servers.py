@@ -97,6 +97,13 @@ def test_a_submission_and_a_sweep_while_the_broker_is_frozen(servers):
     assert wake.send(app, [jobs.WakeUp("job", "pose", "cpu", 0)]) == 1, "the connection is made anew"
 
 
+def test_a_batch_waits_for_a_frozen_broker_once(servers):
+    requests = [{"person_key": f"people/{number}", "cloth_key": "cloths/b"} for number in range(10)]
+    with frozen(servers.valkey):
+        handles = answer(lambda: tryon.batch(requests))
+    assert {jobs.status(handle.id)["status"] for handle in handles} == {"queued"}
+
+
 def test_a_submission_while_the_database_is_away(monkeypatch):
     monkeypatch.setenv("TRYON_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("TRYON_OUTAGE_PATIENCE_S", "3600")
