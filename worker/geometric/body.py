@@ -227,10 +227,12 @@ def _arm(joints: list[Points | None], size: float, side: str, parse: Labels, sol
     start, elbow, wrist = joints
     if start is None or elbow is None:
         return None
+    hidden = wrist is None and _is_behind_body(start, elbow, parse)
+    if wrist is None and not hidden:
+        # Cut off by the picture's edge: a long sleeve goes on to there.
+        wrist = elbow + _FOREARM * (elbow - start)
     centre, normal, position = _arm_axis(start, elbow, wrist, side)
     expected = size * np.interp(position, _ARM_POSITION, _ARM_HALF_WIDTH)
-
-    hidden = wrist is None and _is_behind_body(start, elbow, parse)
     height, width = parse.shape
     outer, inner = _arm_edges(centre, normal, expected, parse, solid)
     at_pixel = np.clip(centre.astype(int), 0, [width - 1, height - 1])
@@ -251,6 +253,7 @@ def _arm(joints: list[Points | None], size: float, side: str, parse: Labels, sol
     return Arm(centre, normal, position, outer, inner, expected, bare_outer, bare_inner, hidden, to_hand)
 
 
+_FOREARM = 0.84  # length of a forearm whose wrist is outside the picture, upper arm lengths; anatomy
 _EDGE_MARGIN = 0.12  # an elbow this near to the picture's edge has its forearm outside, canvas widths
 _FOREARM_PROBES = (0.25, 0.4, 0.55)  # where a straight forearm is expected, upper arm lengths from the elbow
 

@@ -19,6 +19,7 @@ _MAX_UNCOVERED = (
 _REGULAR_REACH = 1.05  # where such a garment ends at least, shares of the distance from neck to hips
 _SHARP_ELBOW = 80.0  # degrees at the elbow from which a sleeve is warped in two segments
 _ELBOW_GAP = 0.06  # positions along the sleeve around the elbow that belong to neither segment
+_HAND_SHARE = 0.25  # of an arm's points: a hand in front of a sleeve hides fewer, so more are a bare arm
 _MIN_INNER_DISTANCE = 25.0  # pixels between points of a sleeve's inner seam: closer points cause ripples
 
 
@@ -102,12 +103,12 @@ def place(pattern: Pattern, body: Body, cloth: Flags, dress: Flags) -> Placement
     sleeves, cuff, longer = {}, {}, {}
     for side, sleeve in pattern.sleeves.items():
         arm = body.arms[side] or stub(body, side)
-        covered, last = _old_cuff(arm, cloth)
+        old = _old_sleeve(arm, cloth)
         fitter = _SleeveFitter(
             pattern, sleeve, side, body, arm, shoulders.shoulder(side), armpits[side], scale
         )
-        sleeves[side], cuff[side] = fitter.fit(covered)
-        longer[side] = float(np.interp(last, arm.along, arm.position)) < cuff[side] - 0.1
+        sleeves[side], cuff[side] = fitter.fit(old.first_gap)
+        longer[side] = old.last < cuff[side] - 0.1 or old.bare_share(arm, cuff[side]) > _HAND_SHARE
     ends = [
         (_at(body.side_x["r"], hem["r"]), hem["r"]),
         (middle, hem["centre"]),
@@ -461,22 +462,38 @@ def _elbow_angle(arm: Arm) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def _old_cuff(arm: Arm, cloth: Flags) -> tuple[float, float]:
-    """Return the length along the arm that the old garment covers, pixels: to the first gap, and to the end.
+@dataclass(frozen=True)
+class _OldSleeve:
+    """What the old garment covers of an arm.
 
-    A hand in front of the arm causes a gap.
+    Attributes:
+        first_gap: length along the arm from the shoulder to the first gap, pixels.
+        last: position on the arm of the last covered point, 0 shoulder, 1 elbow, 2 wrist.
+        covered: bool (n,), which of the arm's points are covered.
     """
+
+    first_gap: float
+    last: float
+    covered: Flags
+
+    def bare_share(self, arm: Arm, cuff: float) -> float:
+        """Return the share of the points up to the cuff that are bare."""
+        return float(np.mean(~self.covered[arm.position <= cuff]))
+
+
+def _old_sleeve(arm: Arm, cloth: Flags) -> _OldSleeve:
+    """Return what the old garment covers of an arm."""
     middle = arm.centre + arm.normal * ((arm.outer - arm.inner) / 2)[:, None]
     across = arm.normal * (0.25 * (arm.outer + arm.inner))[:, None]
     probes = np.stack([middle, middle + across], 1).astype(int)
     probes = np.clip(probes, 0, np.array(cloth.shape[::-1]) - 1)
-    covered = cloth[probes[..., 1], probes[..., 0]].any(1)
-    bare = np.nonzero(~covered[2:])[0]
+    covered = np.asarray(cloth[probes[..., 1], probes[..., 0]].any(1))
+    bare, covered_points = np.nonzero(~covered[2:])[0], np.nonzero(covered)[0]
     along = arm.along
-    covered_points = np.nonzero(covered)[0]
-    return (
+    return _OldSleeve(
         float(along[bare[0] + 2] if len(bare) else along[-1]),
-        float(along[covered_points[-1]] if len(covered_points) else 0.0),
+        float(arm.position[covered_points[-1]]) if len(covered_points) else 0.0,
+        covered,
     )
 
 
