@@ -229,11 +229,13 @@ def distance(limb: Limb, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     nearest = np.full(x.shape, np.inf, np.float32)
     position = np.zeros(x.shape, np.float32)
     for i, (start, end, radius) in enumerate(zip(limb.joints[:-1], limb.joints[1:], limb.radii, strict=True)):
-        bone = end - start
-        length2 = max(float(bone @ bone), 1e-6)  # not zero for two joints at one point
-        along = np.clip(((x - start[0]) * bone[0] + (y - start[1]) * bone[1]) / length2, 0, 1)
-        apart = np.hypot(x - start[0] - along * bone[0], y - start[1] - along * bone[1]) / radius
+        # Python's numbers, unlike NumPy's, leave float32 arrays float32.
+        bone_x, bone_y = (end - start).tolist()
+        length2 = max(bone_x**2 + bone_y**2, 1e-6)  # not zero for two joints at one point
+        dx, dy = x - float(start[0]), y - float(start[1])
+        along = np.clip((dx * bone_x + dy * bone_y) / length2, 0, 1)
+        apart = np.sqrt((dx - along * bone_x) ** 2 + (dy - along * bone_y) ** 2) / float(radius)
         closer = apart < nearest
-        nearest[closer] = apart[closer]
-        position[closer] = (i + along)[closer]
+        np.copyto(nearest, apart, where=closer)
+        np.copyto(position, i + along, where=closer)
     return nearest, position

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from worker.images.arrays import Floats, Image
 
@@ -62,7 +61,7 @@ class ColourModel:
     @classmethod
     def _fitted(cls, bins: BinNumbers, weights: Floats, spread: tuple[float, float, float]) -> "ColourModel":
         counts = np.bincount(bins, weights, minlength=int(np.prod(_BINS))).reshape(_BINS)
-        smooth = gaussian_filter(counts.astype(np.float32), spread, truncate=_TRUNCATE)
+        smooth = _smoothed(counts.astype(np.float32), spread)
         return cls((smooth / smooth.sum()).ravel())
 
     def mixed(self, other: "ColourModel", share: float) -> "ColourModel":
@@ -72,6 +71,18 @@ class ColourModel:
     def likelihood(self, bins: BinNumbers) -> Floats:
         """Return the density at each pixel, float32, the shape of `bins`."""
         return np.asarray(self.density[bins])
+
+
+def _smoothed(counts: Floats, spread: tuple[float, float, float]) -> Floats:
+    """Return a histogram, float32 of shape _BINS, after a Gaussian blur along L, a and b."""
+    along_l, along_a, along_b = (
+        cv2.getGaussianKernel(2 * int(_TRUNCATE * sigma + 0.5) + 1, sigma, cv2.CV_32F) for sigma in spread
+    )
+    alone = np.ones(1, np.float32)
+    mirrored = cv2.BORDER_REFLECT
+    lightness = cv2.sepFilter2D(counts.reshape(_BINS[0], -1), -1, alone, along_l, borderType=mirrored)
+    planes = np.asarray(lightness).reshape(_BINS)
+    return np.stack([cv2.sepFilter2D(ab, -1, along_b, along_a, borderType=mirrored) for ab in planes])
 
 
 def divergence(one: Floats, other: Floats) -> Floats:

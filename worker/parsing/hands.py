@@ -30,14 +30,15 @@ def with_hands(labels: Labels, image_rgb: Canvas, pose: Pose) -> Labels:
     A hand whose pixels mostly differ from the face's colour keeps its labels: it wears a glove, or its
     joints are guessed.
     """
-    lab = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2LAB)
     face = labels == Part.FACE
     if np.count_nonzero(face) < _MIN_FACE_PIXELS:
         return labels
-    like_face = (np.abs(lab - np.median(lab[face], axis=0)) < _MAX_FACE_DIFFERENCE).all(-1)
+    tone = np.median(lab[face], axis=0)
     labels = labels.copy()
     for joints, arm in ((pose.left_hand, Part.LEFT_ARM), (pose.right_hand, Part.RIGHT_ARM)):
         area = hand_area(joints, labels.shape)
-        if area.any() and like_face[area].mean() > _MIN_SKIN_SHARE:
-            labels[area & np.isin(labels, _CLOTHES)] = arm
+        like_face = (np.abs(lab[area] - tone) < _MAX_FACE_DIFFERENCE).all(-1)
+        if area.any() and like_face.mean() > _MIN_SKIN_SHARE:
+            labels[area] = np.where(np.isin(labels[area], _CLOTHES), arm, labels[area])
     return labels

@@ -2,7 +2,7 @@
 
 from worker.images.arrays import Canvas, Labels, Mask
 from worker.images.maps import Part, Pose
-from worker.parsing.scene import Scene
+from worker.parsing.scene import Scene, best_kinds
 
 
 def parse(image_rgb: Canvas, pose: Pose, person_mask: Mask) -> Labels:
@@ -21,8 +21,8 @@ def parse(image_rgb: Canvas, pose: Pose, person_mask: Mask) -> Labels:
     """
     scene = Scene(image_rgb, pose, person_mask)
     posterior = scene.solve()
-    labels = scene.name_sides(scene.at_full_size(posterior).argmax(-1))
-    if scene.lower_is_skirt(posterior.argmax(-1)):
+    labels = scene.name_sides(scene.kinds_at_full_size(posterior))
+    if scene.lower_is_skirt(best_kinds(posterior)):
         labels[labels == Part.PANTS] = Part.SKIRT
     labels[person_mask < 128] = Part.BACKGROUND
     scene.check(labels)

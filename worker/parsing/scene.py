@@ -5,14 +5,12 @@ likelihood of its colour is learnt from the picture itself: skin from the face, 
 from torso and thighs. Both are combined in a few rounds and smoothed over superpixels and along edges.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, diags_array
-from scipy.sparse.linalg import splu
-from skimage.segmentation import slic
 
 from config.errors import ParsingError
 from worker.images.arrays import Canvas, Flags, Floats, Image, Indices, Labels, Mask, Points
@@ -21,6 +19,7 @@ from worker.images.maps import Body25, Part, Pose
 from worker.images.regions import regions_that_touch, without_small_regions
 from worker.parsing.body import distance, measure
 from worker.parsing.colour import BinNumbers, ColourModel, bin_numbers, divergence
+from worker.parsing.superpixels import Superpixels
 
 SHRINK = 2
 """The working grid is this many times coarser than the canvas."""
@@ -92,8 +91,10 @@ class Scene:
         self.bins = bin_numbers(self.rgb)
         self.network_scores: Floats | None = None
         if network_scores is not None:
-            resized = cv2.resize(network_scores, size, interpolation=cv2.INTER_LINEAR)
-            self.network_scores = np.asarray(resized[top:bottom, left:right])
+            planes = [
+                cv2.resize(network_scores[..., kind], size, interpolation=cv2.INTER_LINEAR) for kind in Kind
+            ]
+            self.network_scores = np.stack([plane[top:bottom, left:right] for plane in planes])
         rows, columns = self.person.shape
         y, x = np.mgrid[top : top + rows, left : left + columns].astype(np.float32)
         self.x, self.y = x + 0.5, y + 0.5
@@ -104,16 +105,19 @@ class Scene:
         body, x, y = self.body, self.x, self.y
         head = body.head
 
-        up, across = body.face_up, np.array([-body.face_up[1], body.face_up[0]])
-        dx, dy = x - body.face_centre[0], y - body.face_centre[1]
+        # Python's numbers, unlike NumPy's, leave float32 arrays float32.
+        (face_x, face_y), up = body.face_centre.tolist(), body.face_up.tolist()
+        across = (-up[1], up[0])
+        dx, dy = x - face_x, y - face_y
         self.above = (dx * up[0] + dy * up[1]) / head  # 0 at the face's middle, 0.5 at the hairline
         self.beside = (dx * across[0] + dy * across[1]) / head
-        self.face_radius = np.hypot(self.beside * head / body.face_width, self.above / 0.54)
-        self.head_distance = np.hypot(dx, dy) / head
+        self.face_radius = _length(self.beside * head / body.face_width, self.above / 0.54)
+        self.head_distance = _length(dx, dy) / head
 
-        down = (body.hips - body.neck) / body.torso
-        left = np.array([down[1], -down[0]])
-        tx, ty = x - body.neck[0], y - body.neck[1]
+        down = ((body.hips - body.neck) / body.torso).tolist()
+        left = (down[1], -down[0])
+        neck_x, neck_y = body.neck.tolist()
+        tx, ty = x - neck_x, y - neck_y
         self.along = (tx * down[0] + ty * down[1]) / body.torso  # 0 at the shoulders, 1 at the hips
         self.lateral = (tx * left[0] + ty * left[1]) / head
         self.half_width = max(float(np.linalg.norm(body.shoulders[0] - body.shoulders[1])) / head / 2, 0.45)
@@ -125,7 +129,7 @@ class Scene:
         self.arms, self.arm_positions = [arm[0] for arm in arms], [arm[1] for arm in arms]
         self.legs, self.leg_positions = [leg[0] for leg in legs], [leg[1] for leg in legs]
         self.hands = [
-            far if hand is None else (np.hypot(x - hand[0], y - hand[1]) / (0.45 * head)).astype(np.float32)
+            far if hand is None else _length(x - float(hand[0]), y - float(hand[1])) / (0.45 * head)
             for hand in body.hands
         ]
         self.feet = [far if limb is None else distance(limb, x, y)[0] for limb in body.feet]
@@ -135,7 +139,7 @@ class Scene:
         self.foot = np.minimum(*self.feet)
 
     def solve(self) -> Floats:
-        """Return each pixel's posterior of the kinds, float32 (h, w, kinds)."""
+        """Return each pixel's posterior of the kinds, float32 (kinds, h, w)."""
         whole = ColourModel.of_all(self.bins[self.person])
         skin, hair = self._skin_and_hair()
         clothes = self.person & (self.face_radius > 1.1) & (self._skin_share(skin, hair, whole) < 0.5)
@@ -143,21 +147,20 @@ class Scene:
         # Below a waistline there is a lower garment, at least as long as shorts; below the hem of a coat
         # or a dress the legs may be bare at once.
         self.bare_legs_from = max(self.waist + 0.3, 1.15) if self.waist < 1.05 else self.waist
-        prior = self._prior()
-
+        prior = self._prior()[:, self.person]
+        bins = self.bins[self.person]
         models = self._first_models(skin, hair, clothes, whole)
-        superpixels = self._superpixels()
-        posterior = prior
+        superpixels = Superpixels(self.rgb, self.person)
         colour_weight = COLOUR_WEIGHT if self.network_scores is None else COLOUR_WEIGHT_WITH_NETWORK
         for round_ in range(ROUNDS):
-            likelihood = np.stack([models[kind].likelihood(self.bins) for kind in Kind], -1)
+            likelihood = np.stack([models[kind].likelihood(bins) for kind in Kind])
             weighted = prior * (likelihood + 1e-7) ** colour_weight
-            weighted /= weighted.sum(-1, keepdims=True)
-            posterior = self._smoothed(weighted, superpixels)
+            of_person = superpixels.smoothed(weighted / weighted.sum(0))
             if round_ < ROUNDS - 1:
-                models = self._learnt(posterior, models, whole, skin)
+                models = self._learnt(of_person, models, whole, skin)
             if round_ == ROUNDS - 2:
-                prior = self._covered_from_the_root(prior, posterior)
+                prior = self._covered_from_the_root(prior, of_person)
+        posterior = self._smoothed_along_edges(of_person)
         # A trained network knows polo necks, straps and shaded skin better than rules about colours.
         if self.network_scores is None:
             posterior = self._without_foreign_colours(posterior)
@@ -168,7 +171,7 @@ class Scene:
 
         A dark polo neck is where a neck may be, a stiff collar where hair may be, a strap where an arm is.
         """
-        kinds = np.where(self.person, posterior.argmax(-1), -1)
+        kinds = np.where(self.person, best_kinds(posterior), -1)
         foreign = self._unlike_skin(kinds)
         low = (kinds == Kind.HAIR) & (self.above < -0.15)
         crown = (kinds == Kind.HAIR) & (self.above > 0.1)
@@ -180,7 +183,7 @@ class Scene:
         mostly_foreign = cv2.blur(foreign.astype(np.float32), (7, 7)) > 0.5
         cleaned = posterior.copy()
         replaceable = np.isin(kinds, (Kind.NECK, Kind.ARM, Kind.HAIR, Kind.FACE))
-        cleaned[mostly_foreign & replaceable, Kind.UPPER] += 1
+        cleaned[Kind.UPPER][mostly_foreign & replaceable] += 1
         return cleaned
 
     def _unlike_skin(self, kinds: Indices) -> Flags:
@@ -211,20 +214,22 @@ class Scene:
         head = self.head_distance < 0.9
         throat = self.along < 0.15
         for _ in range(2):
-            kinds = np.where(self.person, cleaned.argmax(-1), -1)
+            kinds = np.where(self.person, best_kinds(cleaned), -1)
             for kind in Kind:
                 area = kinds == kind
+                if not area.any():
+                    continue
                 valid = without_small_regions(area, min_pixels)
                 if kind in (Kind.HAIR, Kind.FACE):
                     valid &= regions_that_touch(area, head)
                 elif kind is Kind.NECK:
                     # Skin on the chest that is not connected with the throat is a raised hand.
                     valid &= regions_that_touch(area, throat)
-                    cleaned[area & ~valid, Kind.ARM] += 1
-                cleaned[area & ~valid, kind] = 0
+                    cleaned[Kind.ARM][area & ~valid] += 1
+                cleaned[kind][area & ~valid] = 0
         return cleaned + 1e-9
 
-    def lower_is_skirt(self, kinds: Indices) -> bool:
+    def lower_is_skirt(self, kinds: NDArray[np.int8]) -> bool:
         """Whether the lower garment is a skirt; kinds are those of the working grid.
 
         It is a skirt when the legs are bare below it and, just above its hem, it also fills the gap
@@ -268,10 +273,10 @@ class Scene:
                 "seen from the front and is not covered."
             )
         # Eyes, brows, lips and glasses are in this area too: only colours near the median are used.
-        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
-        off = np.abs(lab - np.median(lab[cheeks], 0)) / np.array([30, 9, 11])
-        skin_pixels = cheeks & (np.square(off).sum(-1) < 1.5)
-        skin = _lit_and_shaded(self.rgb[skin_pixels])
+        colours = self.rgb[cheeks]
+        lab = cv2.cvtColor(colours[None], cv2.COLOR_RGB2LAB)[0].astype(np.float32)
+        off = np.abs(lab - np.median(lab, 0)) / np.array([30, 9, 11])
+        skin = _lit_and_shaded(colours[np.square(off).sum(-1) < 1.5])
         if skin is None:
             raise ParsingError(
                 "The face's skin colour cannot be estimated; use a brighter, sharper photograph."
@@ -296,9 +301,9 @@ class Scene:
         body_skin = skin.mixed(whole, 0.02)
         other = None
         if self.network_scores is not None:
-            scores = np.square(self.network_scores[self.person])
+            scores = np.square(self.network_scores[:, self.person])
             upper, lower, shoe, network_hair, other = (
-                ColourModel.of(self.bins[self.person], scores[:, kind])
+                ColourModel.of(self.bins[self.person], scores[kind])
                 for kind in (Kind.UPPER, Kind.LOWER, Kind.SHOE, Kind.HAIR, Kind.OTHER)
             )
             hair = network_hair or hair
@@ -341,9 +346,9 @@ class Scene:
         whole: ColourModel,
         skin: ColourModel,
     ) -> dict[Kind, ColourModel]:
-        """Return the colour models learnt from the last posterior."""
+        """Return the colour models learnt from the last posterior of the person's pixels, (kinds, n)."""
         bins = self.bins[self.person]
-        weights = np.square(posterior[self.person])
+        weights = np.square(posterior)
         learnt = dict(models)
         for kind, share in (
             (Kind.HAIR, 0.05),
@@ -351,10 +356,10 @@ class Scene:
             (Kind.LOWER, 0.15),
             (Kind.SHOE, 0.2),
         ):
-            model = ColourModel.of(bins, weights[:, kind])
+            model = ColourModel.of(bins, weights[kind])
             if model is not None:
                 learnt[kind] = model.mixed(whole, share)
-        limbs = ColourModel.of(bins, weights[:, list(_SKIN)].sum(1), (1.6, 1.0, 1.0))
+        limbs = ColourModel.of(bins, weights[list(_SKIN)].sum(0), (1.6, 1.0, 1.0))
         if limbs is not None:
             # The face stays in the mixture: a shaded limb may extend skin's colours, not replace them.
             body_skin = skin.mixed(limbs, 0.5).mixed(whole, 0.02)
@@ -399,18 +404,18 @@ class Scene:
     # Priors ------------------------------------------------------------------------------------------
 
     def _prior(self) -> Floats:
-        """Return each pixel's prior of the kinds, float32 (h, w, kinds)."""
-        prior = np.full((*self.x.shape, len(Kind)), 1e-4, np.float32)
+        """Return each pixel's prior of the kinds, float32 (kinds, h, w)."""
+        prior = np.full((len(Kind), *self.x.shape), 1e-4, np.float32)
         below_chin = np.clip((-self.above - 0.45) / 0.1, 0, 1)
-        prior[..., Kind.FACE] += _smooth_step(1.08 - self.face_radius, 0.06)
+        prior[Kind.FACE] += _smooth_step(1.08 - self.face_radius, 0.06)
         self._add_hair(prior, below_chin)
         self._add_neck(prior, below_chin)
         self._add_arms_and_upper_garment(prior, below_chin)
         self._add_lower_body(prior)
-        prior[..., Kind.OTHER] += 0.01
+        prior[Kind.OTHER] += 0.01
         if self.network_scores is not None:
             prior = self._with_network_scores(prior, self.network_scores)
-        return np.asarray(prior / prior.sum(-1, keepdims=True))
+        return np.asarray(prior / prior.sum(0))
 
     def _add_hair(self, prior: Floats, below_chin: Floats) -> None:
         """Add the prior of hair in place: it frames the face and may hang beside the neck on the chest."""
@@ -422,10 +427,8 @@ class Scene:
         # Dark pixels under the chin are its shadow.
         throat_shadow = 1 - 0.95 * below_chin * _smooth_step(0.29 - np.abs(self.beside), 0.06)
         fringe = 0.3 * _smooth_step(self.above - 0.24, 0.08) * _smooth_step(1.08 - self.face_radius, 0.06)
-        prior[..., Kind.HAIR] += fringe
-        prior[..., Kind.HAIR] += throat_shadow * np.maximum(
-            0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging
-        )
+        prior[Kind.HAIR] += fringe
+        prior[Kind.HAIR] += throat_shadow * np.maximum(0.8 * shell * (1 - 0.6 * below_chin), 0.45 * hanging)
 
     def _add_neck(self, prior: Floats, below_chin: Floats) -> None:
         """Add in place the prior of the neck and of the part of the chest that a neckline shows."""
@@ -437,12 +440,12 @@ class Scene:
         )
         chest = _smooth_step(0.4 - self.along, 0.08) * in_width * below_chin
         belly = in_width * below_chin * (self.along < 1.2)
-        prior[..., Kind.NECK] += np.maximum.reduce([0.9 * throat, 0.5 * chest, 0.05 * belly])
+        prior[Kind.NECK] += np.maximum.reduce([0.9 * throat, 0.5 * chest, 0.05 * belly])
 
     def _add_arms_and_upper_garment(self, prior: Floats, below_chin: Floats) -> None:
         """Add in place the priors of bare arms and of the upper garment on trunk, sleeves and collar."""
         sleeve = _smooth_step(1.9 - self.arm, 0.2)
-        prior[..., Kind.ARM] += np.maximum(
+        prior[Kind.ARM] += np.maximum(
             0.7 * _smooth_step(1.25 - self.arm, 0.15),
             0.9
             * _smooth_step(1.1 - self.hand, 0.15)
@@ -452,7 +455,7 @@ class Scene:
         trunk = _smooth_step(self.half_width + 0.35 - np.abs(self.lateral), 0.15) * _smooth_step(
             self.along + 0.15, 0.04
         )
-        prior[..., Kind.UPPER] += np.maximum(
+        prior[Kind.UPPER] += np.maximum(
             np.maximum(0.6 * sleeve * (1 - 0.7 * _smooth_step(0.8 - self.hand, 0.1)), 0.9 * over * trunk),
             0.08 * trunk * (self.along < 2),
         )
@@ -460,18 +463,18 @@ class Scene:
         collar = (
             below_chin * _smooth_step(0.6 - np.abs(self.lateral), 0.1) * _smooth_step(0.05 - self.along, 0.05)
         )
-        prior[..., Kind.UPPER] += 0.2 * collar
+        prior[Kind.UPPER] += 0.2 * collar
 
     def _add_lower_body(self, prior: Floats) -> None:
         """Add in place the priors of the lower garment, bare legs and shoes."""
         under = _smooth_step(self.along - self.waist, self._waist_width())
         skirt = _smooth_step(self.half_width + 0.7 - np.abs(self.lateral), 0.25)
         covered = np.maximum(_smooth_step(1.7 - self.leg, 0.25), skirt * (self.along < 2.2))
-        prior[..., Kind.LOWER] += 0.8 * np.maximum(under, 0.03 * (self.along > 0.4)) * covered
-        prior[..., Kind.LEG] += (
+        prior[Kind.LOWER] += 0.8 * np.maximum(under, 0.03 * (self.along > 0.4)) * covered
+        prior[Kind.LEG] += (
             0.7 * _smooth_step(1.2 - self.leg, 0.15) * _smooth_step(self.along - self.bare_legs_from, 0.05)
         )
-        prior[..., Kind.SHOE] += 0.9 * _smooth_step(1.15 - self.foot, 0.15)
+        prior[Kind.SHOE] += 0.9 * _smooth_step(1.15 - self.foot, 0.15)
 
     def _waist_width(self) -> float:
         """Return how gradual the change of garments at the waist is, torso lengths."""
@@ -485,12 +488,12 @@ class Scene:
             _smooth_step(1.2 - arm, 0.2) * (position > 1)
             for arm, position in zip(self.arms, self.arm_positions, strict=True)
         ]
-        moved = np.maximum(*raised) * prior[..., Kind.NECK]
-        prior[..., Kind.ARM] += moved
-        prior[..., Kind.NECK] -= moved
+        moved = np.maximum(*raised) * prior[Kind.NECK]
+        prior[Kind.ARM] += moved
+        prior[Kind.NECK] -= moved
         # The network detects lace or fringed sleeves as bags at the shoulder: real bags hang lower.
-        apart = [np.hypot(self.x - x, self.y - y) for x, y in self.body.shoulders]
-        prior[..., Kind.OTHER] *= 1 - 0.8 * _smooth_step(1.4 - np.minimum(*apart) / self.body.head, 0.3)
+        apart = [_length(self.x - x, self.y - y) for x, y in self.body.shoulders.tolist()]
+        prior[Kind.OTHER] *= 1 - 0.8 * _smooth_step(1.4 - np.minimum(*apart) / self.body.head, 0.3)
         return np.asarray(prior)
 
     def _covered_from_the_root(self, prior: Floats, posterior: Floats) -> Floats:
@@ -508,81 +511,43 @@ class Scene:
         # Both trouser legs, or a skirt, end at one height; each sleeve may be pushed up separately.
         hem = (Kind.LEG, [Kind.UPPER, Kind.LOWER], self.leg, leg_position, 0.2)
         everywhere = np.ones_like(right_arm)
-        for limb, (bare, covers, apart, position, floor) in (
+        for on_limb, (bare, covers, apart, position, floor) in (
             (right_arm, sleeve),
             (left_arm, sleeve),
             (everywhere, hem),
         ):
-            near = self.person & limb & (apart < 0.9)
-            step = (position[near] * 20).astype(int)
-            bareness = posterior[near][:, bare] - posterior[near][:, covers].sum(-1)
+            limb, along = on_limb[self.person], position[self.person]
+            near = limb & (apart[self.person] < 0.9)
+            step = (along[near] * 20).astype(int)
+            bareness = posterior[bare, near] - posterior[covers][:, near].sum(0)
             # The gain of labelling a step bare instead of covered; all steps beyond the end are bare.
             gain = np.append(np.bincount(step, bareness, minlength=1), 0)
-            end = gain[::-1].cumsum()[::-1].argmax() / 20
-            beyond = floor + (1 - floor) * _smooth_step(position - end + 0.05, 0.12)
-            prior[..., bare] *= np.where(limb, beyond, 1)
-        return np.asarray(prior / prior.sum(-1, keepdims=True))
+            end = float(gain[::-1].cumsum()[::-1].argmax()) / 20
+            beyond = floor + (1 - floor) * _smooth_step(along - end + 0.05, 0.12)
+            prior[bare] *= np.where(limb, beyond, 1)
+        return np.asarray(prior / prior.sum(0))
 
     # Smoothing ---------------------------------------------------------------------------------------
 
-    def _superpixels(self) -> Indices:
-        """Return superpixels of the person, int (h, w); -1 outside."""
-        # Masked SLIC of scikit-image starts with a k-means that takes longer than everything else here.
-        count = int(np.clip(self.person.size / 60, 200, 3000))
-        cells = slic(
-            self.rgb, count, compactness=8, max_num_iter=5, enforce_connectivity=False, start_label=0
-        )
-        superpixels = np.full(self.person.shape, -1)
-        superpixels[self.person] = np.unique(cells[self.person], return_inverse=True)[1]
-        return superpixels
+    def _smoothed_along_edges(self, posterior: Floats) -> Floats:
+        """Return the posterior of the person's pixels, (kinds, n), on the working grid, (kinds, h, w)."""
+        planes = np.zeros((len(Kind), *self.person.shape), np.float32)
+        for plane, values in zip(planes, posterior, strict=True):
+            plane[self.person] = values
+        return _guided(self.rgb, planes, self.person)
 
-    def _smoothed(self, weighted: Floats, superpixels: Indices) -> Floats:
-        """Return the posterior smoothed over superpixels by random walks that avoid colour edges.
+    def kinds_at_full_size(self, posterior: Floats) -> Labels:
+        """Return the most probable kind of each pixel of the canvas, uint8 (1024, 768).
 
-        Random walker with priors (Grady, "Multilabel random walker image segmentation using prior
-        models", CVPR 2005) on the graph of superpixels.
+        posterior: of the working grid, (kinds, h, w). Around it the kind is OTHER.
         """
-        inside = superpixels >= 0
-        number = superpixels[inside]
-        count = int(number.max()) + 1
-        size = np.maximum(np.bincount(number, minlength=count), 1)
-        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.float64)[inside]
-        colour = np.stack([np.bincount(number, lab[:, i], count) for i in range(3)], 1) / size[:, None]
-        logs = np.log(weighted[inside] + 1e-6)
-        prior = np.stack([np.bincount(number, logs[:, i], count) for i in range(logs.shape[1])], 1)
-        prior = np.exp(prior / size[:, None])
-        prior = prior / prior.sum(1, keepdims=True)
-
-        pairs = []
-        for one, other in (
-            (superpixels[:, :-1], superpixels[:, 1:]),
-            (superpixels[:-1], superpixels[1:]),
-        ):
-            touching = (one != other) & (one >= 0) & (other >= 0)
-            pairs.append(np.stack([one[touching], other[touching]], 1))
-        edge = np.concatenate(pairs)
-        apart = np.linalg.norm((colour[edge[:, 0]] - colour[edge[:, 1]]) * [0.6, 1.2, 1.2], axis=1)
-        weight = np.exp(-np.square(apart / 10)) + 1e-4
-        adjacency = coo_array((weight, (edge[:, 0], edge[:, 1])), (count, count)).tocsr()
-        adjacency = adjacency + adjacency.T
-        pull = 0.35 * size
-        laplacian = diags_array(adjacency.sum(1) + pull) - adjacency
-        solved = splu(laplacian.tocsc()).solve(prior * pull[:, None])
-
-        smooth = weighted.copy()
-        smooth[inside] = np.sqrt(np.clip(solved, 1e-6, 1)[number] * np.clip(weighted[inside], 1e-4, 1))
-        smooth[inside] /= smooth[inside].sum(-1, keepdims=True)
-        return _guided(self.rgb, smooth, self.person)
-
-    def at_full_size(self, posterior: Floats) -> Floats:
-        """Return the working grid's posterior on the canvas, float32 (1024, 768, kinds); OTHER around it."""
         top, _, left, _ = self.box
-        rows, columns, count = posterior.shape
-        full = np.zeros((HEIGHT, WIDTH, count), np.float32)
-        full[..., Kind.OTHER] = 1  # small regions of the mask away from the person
-        big = cv2.resize(posterior, (SHRINK * columns, SHRINK * rows), interpolation=cv2.INTER_LINEAR)
-        full[SHRINK * top : SHRINK * (top + rows), SHRINK * left : SHRINK * (left + columns)] = big
-        return full
+        rows, columns = posterior.shape[1:]
+        size = (SHRINK * columns, SHRINK * rows)
+        kinds = np.full((HEIGHT, WIDTH), Kind.OTHER, np.uint8)
+        window = kinds[SHRINK * top : SHRINK * (top + rows), SHRINK * left : SHRINK * (left + columns)]
+        window[:] = best_kinds(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in posterior)
+        return kinds
 
     def check(self, labels: Labels) -> None:
         """Raise ParsingError when too little of the CIHP labels, uint8 (1024, 768), is upper garment."""
@@ -598,24 +563,19 @@ class Scene:
 
     # Names -------------------------------------------------------------------------------------------
 
-    def name_sides(self, kinds: Indices) -> Labels:
+    def name_sides(self, kinds: Labels) -> Labels:
         """Return the CIHP labels, uint8 (1024, 768), of kinds (1024, 768); the nearer limb gives the side."""
-        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-        for kind, part in (
-            (Kind.HAIR, Part.HAIR),
-            (Kind.FACE, Part.FACE),
-            (Kind.NECK, Part.NECK),
-            (Kind.UPPER, Part.UPPER_CLOTHES),
-            (Kind.LOWER, Part.PANTS),
-        ):
-            labels[kinds == kind] = part
-        for kind, distances, right, left in (
-            (Kind.ARM, self.arms, Part.RIGHT_ARM, Part.LEFT_ARM),
-            (Kind.LEG, self.legs, Part.RIGHT_LEG, Part.LEFT_LEG),
-            (Kind.SHOE, self.feet, Part.RIGHT_SHOE, Part.LEFT_SHOE),
+        part_of = np.zeros(len(Kind), np.uint8)
+        part_of[[Kind.HAIR, Kind.FACE, Kind.NECK]] = Part.HAIR, Part.FACE, Part.NECK
+        part_of[[Kind.UPPER, Kind.LOWER]] = Part.UPPER_CLOTHES, Part.PANTS
+        part_of[[Kind.ARM, Kind.LEG, Kind.SHOE]] = Part.RIGHT_ARM, Part.RIGHT_LEG, Part.RIGHT_SHOE
+        labels = part_of[kinds]
+        for kind, distances, left in (
+            (Kind.ARM, self.arms, Part.LEFT_ARM),
+            (Kind.LEG, self.legs, Part.LEFT_LEG),
+            (Kind.SHOE, self.feet, Part.LEFT_SHOE),
         ):
             left_is_nearer = self._flags_at_full_size(distances[1] < distances[0])
-            labels[kinds == kind] = right
             labels[(kinds == kind) & left_is_nearer] = left
         return labels
 
@@ -623,7 +583,7 @@ class Scene:
         """Return the working grid's flags on the canvas, bool (1024, 768); False around them."""
         full = np.zeros((HEIGHT, WIDTH), bool)
         top, _, left, _ = self.box
-        big = np.kron(flags, np.ones((SHRINK, SHRINK), bool))
+        big = flags.repeat(SHRINK, 0).repeat(SHRINK, 1)
         rows = min(big.shape[0], HEIGHT - SHRINK * top)
         columns = min(big.shape[1], WIDTH - SHRINK * left)
         full[SHRINK * top : SHRINK * top + rows, SHRINK * left : SHRINK * left + columns] = big[
@@ -649,6 +609,22 @@ def _lit_and_shaded(rgb: NDArray[np.uint8]) -> ColourModel | None:
     return ColourModel.of(bin_numbers(scaled).ravel(), np.repeat(weights, len(rgb)), spread=(1.8, 0.9, 1.1))
 
 
+def best_kinds(posterior: Iterable[Floats]) -> NDArray[np.int8]:
+    """Return the number of the plane, (h, w) each, with the highest value at each pixel, int8 (h, w)."""
+    planes = iter(posterior)
+    highest = np.array(next(planes))
+    kinds = np.zeros(highest.shape, np.int8)
+    for kind, plane in enumerate(planes, start=1):
+        kinds[plane > highest] = kind
+        np.maximum(highest, plane, out=highest)
+    return kinds
+
+
+def _length(x: Floats, y: Floats) -> Floats:
+    """Return the length of vectors: np.hypot guards against overflow and takes several times as long."""
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
 def _smooth_step(value: Floats, width: float) -> Floats:
     """Return a logistic step at zero, 0..1, that rises within about `width`."""
     return np.asarray(1 / (1 + np.exp(np.clip(-value / (0.5 * width), -30, 30))))
@@ -670,11 +646,10 @@ def _guided(rgb: Image, posterior: Floats, inside: Flags, radius: int = 4) -> Fl
     mean_guide = mean(guide * mask) / count
     variance = mean(guide * guide * mask) / count - mean_guide**2
     smooth = np.empty_like(posterior)
-    for i in range(posterior.shape[-1]):
-        share = posterior[..., i] * mask
+    for plane, smoothed in zip(posterior, smooth, strict=True):
+        share = plane * mask
         mean_share = mean(share) / count
         slope = (mean(guide * share) / count - mean_guide * mean_share) / (variance + 1e-3)
         offset = mean_share - slope * mean_guide
-        smooth[..., i] = mean(slope * mask) / count * guide + mean(offset * mask) / count
-    smooth = np.clip(smooth, 1e-6, None)
-    return np.asarray(smooth / smooth.sum(-1, keepdims=True))
+        np.maximum((mean(slope * mask) * guide + mean(offset * mask)) / count, 1e-6, out=smoothed)
+    return np.asarray(smooth / smooth.sum(0))

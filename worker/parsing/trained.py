@@ -1,14 +1,17 @@
 """A person's parts by the trained network, refined with pose, mask and colours: the default parser."""
 
+import math
+
 import cv2
 import numpy as np
 
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
-from worker.images.frame import HEIGHT, WIDTH
+from worker.images.frame import HEIGHT
 from worker.images.maps import Part, Pose
+from worker.images.shapes import bounding_box
 from worker.parsing.classes import LABELS, Class
 from worker.parsing.hands import with_hands
-from worker.parsing.network import ParserNetwork
+from worker.parsing.network import SCORE_HEIGHT, ParserNetwork
 from worker.parsing.scene import Kind, Scene
 from worker.parsing.tone import with_skin_tone
 
@@ -24,6 +27,9 @@ _MEMBERS: dict[Kind, tuple[Class, ...]] = {
     Kind.OTHER: (Class.BAG,),
 }
 """The network's classes in each kind of a scene: their colours and positions are too similar to separate."""
+
+_CELL = HEIGHT // SCORE_HEIGHT
+"""Side of a cell of the score maps, pixels of the canvas."""
 
 _SCORE_BLUR = 1.5
 """Smoothing of the scores before the class within a kind is chosen: sigma, in pixels of the score maps."""
@@ -51,7 +57,7 @@ def parse(image_rgb: Canvas, pose: Pose, person_mask: Mask, network: ParserNetwo
     scores = network.scores(with_skin_tone(image_rgb, pose))
     kind_scores = np.stack([scores[..., list(_MEMBERS[kind])].max(-1) for kind in Kind], -1)
     scene = Scene(image_rgb, pose, person_mask, kind_scores)
-    kinds = scene.at_full_size(scene.solve()).argmax(-1)
+    kinds = scene.kinds_at_full_size(scene.solve())
     labels = scene.name_sides(kinds)
     for kind, members in _MEMBERS.items():
         labelled = [member for member in members if member in LABELS]
@@ -65,7 +71,16 @@ def parse(image_rgb: Canvas, pose: Pose, person_mask: Mask, network: ParserNetwo
 
 def _set_class_labels(labels: Labels, area: Flags, scores: Floats, members: list[Class]) -> None:
     """Write the CIHP label of the most confident of these classes to each pixel of the area, in place."""
-    smooth = cv2.GaussianBlur(scores[..., members], (0, 0), _SCORE_BLUR)
-    best = cv2.resize(smooth, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR).argmax(-1)
+    if not area.any():
+        return
+    # Only the cells under the area are enlarged, with a margin for the blur and the interpolation.
+    x0, y0, x1, y1 = bounding_box(area)
+    margin = math.ceil(4 * _SCORE_BLUR) + 1
+    left, top = max(0, x0 // _CELL - margin), max(0, y0 // _CELL - margin)
+    window = scores[top : -(-y1 // _CELL) + margin, left : -(-x1 // _CELL) + margin, members]
+    smooth = cv2.GaussianBlur(window, (0, 0), _SCORE_BLUR)
+    fine = cv2.resize(smooth, None, fx=_CELL, fy=_CELL, interpolation=cv2.INTER_LINEAR)
+    fine = fine[y0 - _CELL * top : y1 - _CELL * top, x0 - _CELL * left : x1 - _CELL * left]
+    inside = area[y0:y1, x0:x1]
     label_of = np.array([LABELS[member] for member in members], np.uint8)
-    labels[area] = label_of[best[area]]
+    labels[y0:y1, x0:x1][inside] = label_of[fine[inside].argmax(-1)]

@@ -78,7 +78,7 @@ STAGES = (
     Stage(
         "parse",
         queues.GPU,
-        version=6,
+        version=7,
         methods=parse.METHODS,
         sources=("person",),
         needs=("pose",),
