@@ -21,6 +21,7 @@ _REDDER = (0.85, 1.05, 1.15)
 """Light scattered in skin comes out red: shaded skin is redder; exponents of R, G, B."""
 _THROAT_REACH, _LIMB_REACH = 0.2, 0.4
 """Distances over which the light on visible skin is continued, in units of Body.size."""
+_TO_ELBOW = 0.9  # position on the arm from which a sleeve covers the upper arm, 1 at the elbow
 _LONG = 1.8  # position on the arm that a long sleeve reaches at least, 2 at the wrist
 _STAINED = (70.0, 12.0)
 """A pixel that differs more from inpainted skin, in lightness or in a and b (8-bit CIELAB), is not skin."""
@@ -216,8 +217,8 @@ def bare_shape(
 ) -> tuple[Mask, Mask]:
     """Return the bare body's shape under an upper garment: arms and trunk, uint8 {0, 255} each.
 
-    An arm that is hidden behind the body, wholly or from the elbow, is left out unless the new garment has
-    no sleeves.
+    An arm whose forearm is hidden behind the body ends at the elbow; where the new sleeve reaches there, it
+    is left out.
     """
     size = (parse.shape[0], parse.shape[1])
     trunk = _trunk(body, size) | _neck(parse == Part.FACE, body)
@@ -226,7 +227,7 @@ def bare_shape(
         arm = body.arms[side]
         if arm is None and sleeveless:
             arm = stub(body, side)
-        if arm is None or (arm.hidden and not sleeveless):
+        if arm is None or (arm.hidden and cuff.get(side, 0.0) >= _TO_ELBOW):
             continue
         # At a long sleeve without a visible hand the arm ends inside the sleeve.
         whole = arm.to_hand is not None or cuff.get(side, 0.0) < _LONG
