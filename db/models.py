@@ -254,7 +254,8 @@ class WebhookSecret(Base):
 class WebhookDelivery(Base):
     """An event that a receiver is told of: pending under a lease while it is sent, delivered, or dead.
 
-    `body` is the exact text that is sent, the same at each attempt; `answer` is what the receiver said last.
+    `receiver` is the URL's host and port. `body` is the exact text that is sent, the same at each attempt;
+    `answer` is what the receiver said last.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -262,6 +263,7 @@ class WebhookDelivery(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH))
+    receiver: Mapped[str] = mapped_column(Text)
     url: Mapped[str] = mapped_column(Text)
     event: Mapped[str] = mapped_column(String(32))
     body: Mapped[str] = mapped_column(Text)
@@ -275,7 +277,12 @@ class WebhookDelivery(Base):
 
     __table_args__ = (
         _one_of("status", DELIVERY_STATUSES),
-        Index("webhook_deliveries_pending", "not_before", postgresql_where=text("status = 'pending'")),
+        Index(
+            "webhook_deliveries_pending",
+            "receiver",
+            "not_before",
+            postgresql_where=text("status = 'pending'"),
+        ),
         Index("webhook_deliveries_of_job", "job_id"),
         Index("webhook_deliveries_dead", "created_at", postgresql_where=text("status = 'dead'")),
     )

@@ -1,8 +1,9 @@
 """Every state transition of a job: each is one named function and one transaction.
 
 `submitting` writes jobs, `running` claims and ends stages, `sweeping` repairs the state after failures,
-`presence` keeps the table of workers, `reading` returns states, `measuring` returns figures and keeps totals,
-`retrying` starts jobs again, `deleting` removes them. Callers use the package itself:
+`notifying` records events for webhooks, `presence` keeps the table of workers, `reading` returns states,
+`measuring` returns figures and keeps totals, `retrying` starts jobs again, `deleting` removes them. Callers
+use the package itself:
 ``from db import jobs; jobs.claim(...)``.
 """
 

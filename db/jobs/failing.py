@@ -4,6 +4,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord
+from db.jobs.notifying import record_event
 from db.jobs.records import ACTIVE_JOB_STATUSES
 from db.jobs.rows import close_stages, now_plus
 from db.models import Job, Stage
@@ -35,3 +36,4 @@ def fail_job(session: Session, job: Job, error: ErrorRecord) -> None:
     job.error = dict(error)
     job.finished_at = func.now()
     close_stages(session, job.id)
+    record_event(session, job, "failed")

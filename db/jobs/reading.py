@@ -103,7 +103,7 @@ def _record(job: Job, stages: Sequence[Stage], queue_position: int | None) -> di
         "id": job.id,
         "status": job.status,
         "stage": current_stage(stages) if job.status in ACTIVE_JOB_STATUSES else None,
-        "progress": _progress(job, stages),
+        "progress": progress(job, stages),
         "queue_position": queue_position,
         "attempt": max((stage.attempt for stage in stages), default=0),
         "tenant": job.tenant,
@@ -113,9 +113,9 @@ def _record(job: Job, stages: Sequence[Stage], queue_position: int | None) -> di
         "engine": job.engine,
         "result_key": job.result_key,
         "error": job.error,
-        "created_at": _iso(job.created_at),
-        "started_at": _iso(job.started_at),
-        "finished_at": _iso(job.finished_at),
+        "created_at": iso(job.created_at),
+        "started_at": iso(job.started_at),
+        "finished_at": iso(job.finished_at),
         "stages": [_stage_record(stage) for stage in stages],
     }
 
@@ -147,7 +147,7 @@ def _short(job: Job) -> dict[str, Any]:
         "status": job.status,
         "person_key": job.person_key,
         "cloth_key": job.cloth_key,
-        "created_at": _iso(job.created_at),
+        "created_at": iso(job.created_at),
         "error": job.error["name"] if job.error else None,
     }
 
@@ -169,7 +169,7 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _progress(job: Job, stages: Sequence[Stage]) -> int:
+def progress(job: Job, stages: Sequence[Stage]) -> int:
     """Return the progress, 0 to 100: every stage has the same weight."""
     if job.status == "succeeded":
         return 100
@@ -220,7 +220,8 @@ def _queue_positions(session: Session, queued: Sequence[Job]) -> dict[str, int]:
     return positions
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """Return a moment as ISO 8601 text."""
     return moment.isoformat() if moment else None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from config.errors import ErrorRecord
 from db.jobs import order
 from db.jobs.failing import fail_attempt
+from db.jobs.notifying import record_event
 from db.jobs.records import Claim, WakeUp
 from db.jobs.rows import (
     DUE,
@@ -250,6 +251,7 @@ def _advance(session: Session, job: Job) -> list[tuple[str, str]]:
         job.status = "succeeded"
         job.finished_at = func.now()
     session.flush()
+    record_event(session, job, "succeeded" if job.status == "succeeded" else "progress")
     return unblocked
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from config.errors import ErrorRecord
 from db.jobs import order
+from db.jobs.notifying import record_event
 from db.jobs.records import (
     ACTIVE_JOB_STATUSES,
     IdempotencyConflictError,
@@ -172,4 +173,5 @@ def cancel(session: Session, job_id: str) -> bool:
     job.status = "canceled"
     job.finished_at = func.now()
     close_stages(session, job.id)
+    record_event(session, job, "canceled")
     return True

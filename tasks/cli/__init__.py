@@ -19,7 +19,7 @@ TERMINAL_OUTAGE_TIMEOUT_S = 3
 
 def _application() -> typer.Typer:
     """Return the command line with all commands. They import little; the rest is imported when one runs."""
-    from tasks.cli import bench, cascade, evaluate, garment, keys, layout, parser
+    from tasks.cli import bench, cascade, evaluate, garment, keys, layout, parser, webhooks
     from tasks.cli import weights as weights_cli
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, forget, result, retry, status, submit
@@ -39,6 +39,7 @@ def _application() -> typer.Typer:
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(keys.app, name="keys")
+    app.add_typer(webhooks.app, name="webhooks")
     app.add_typer(weights_cli.app, name="weights")
     app.add_typer(bench.app, name="bench")
     app.add_typer(evaluate.app, name="evaluate")

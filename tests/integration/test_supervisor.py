@@ -141,7 +141,7 @@ def test_no_signal_leaves_orphans(
 
 def test_the_dashboard_is_on_the_loopback_only() -> None:
     commands = default_commands(cpu_processes=2, flower_port=5555, api_port=8000)
-    assert list(commands) == ["worker-cpu", "worker-gpu", "sweep", "api", "flower"]
+    assert list(commands) == ["worker-cpu", "worker-gpu", "sweep", "api", "webhooks", "flower"]
     assert "--address=127.0.0.1" in commands["flower"]
     assert "--host" not in commands["api"], "its default is the loopback"
     assert "flower" not in default_commands(cpu_processes=2, flower_port=None)

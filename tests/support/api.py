@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from struct import pack
 
@@ -20,11 +21,13 @@ TIMEOUT_S = 30
 class ApiProcess:
     """`tryon serve` in a process of its own; it answers when the constructor returns."""
 
-    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, log: Path, *arguments: str, command: Sequence[str] = COMMAND, **environment: str
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*command, *arguments],
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdout=output,

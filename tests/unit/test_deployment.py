@@ -25,13 +25,24 @@ SHARES = [
     "requirements-api.lock",
 ]
 
-OURS = {"migrate", "cpu-worker", "gpu-worker", "gpu-less-worker", "sweep", "api", "flower", "metrics"}
+OURS = {
+    "migrate",
+    "cpu-worker",
+    "gpu-worker",
+    "gpu-less-worker",
+    "sweep",
+    "api",
+    "webhooks",
+    "flower",
+    "metrics",
+}
 SERVERS = {"postgres", "valkey", "objects"}
 MONITORING = {"prometheus", "grafana"}
 PROFILES = {
     "gpu-worker": ["gpu"],
     "gpu-less-worker": ["cpu-only"],
     "api": ["api"],
+    "webhooks": ["api"],
     **{name: ["monitoring"] for name in ("metrics", *MONITORING)},
 }
 
@@ -107,8 +118,9 @@ def test_workers_reach_the_servers_only() -> None:
     assert COMPOSE["networks"] == {"data": {"internal": True}, "edge": None}
     published = {name for name, service in SERVICES.items() if "ports" in service}
     assert published == SERVERS | {"api", "flower", "grafana"}
+    outward = published | {"webhooks"}
     for name, service in SERVICES.items():
-        assert service["networks"] == (["data", "edge"] if name in published else ["data"]), name
+        assert service["networks"] == (["data", "edge"] if name in outward else ["data"]), name
 
 
 def test_each_service_has_only_the_credentials_that_it_uses() -> None:
@@ -122,6 +134,7 @@ def test_each_service_has_only_the_credentials_that_it_uses() -> None:
     assert found == {
         "migrate": {"database"},
         "sweep": everything,
+        "webhooks": {"database"},
         "flower": {"broker"},
         "metrics": {"database"},
         **dict.fromkeys(("cpu-worker", "gpu-worker", "gpu-less-worker", "api"), everything),
@@ -162,7 +175,7 @@ def test_the_migration_runs_before_the_workers() -> None:
 
 
 def test_long_running_services_have_a_health_check() -> None:
-    for name in set(SERVICES) - {"migrate", "sweep"}:
+    for name in set(SERVICES) - {"migrate", "sweep", "webhooks"}:
         check = SERVICES[name]["healthcheck"]
         assert check["test"][0] in ("CMD", "CMD-SHELL")
         assert {"interval", "timeout", "retries"} <= set(check)

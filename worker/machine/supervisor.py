@@ -82,7 +82,7 @@ class Supervisor:
         Args:
             cpu_processes: number of processes for CPU stages. Default: half the cores.
             flower_port: port of the dashboard; None: no dashboard.
-            api_port: port of the HTTP interface and the page; None: neither.
+            api_port: port of the HTTP interface and the page; None: neither, and no sender of webhooks.
             ready: returns whether the workers can take jobs. Default: each queue has a ready process.
             commands: name -> command of each child. Default: `default_commands`.
         """
@@ -265,6 +265,7 @@ def default_commands(
     commands["sweep"] = [*tryon, "sweep"]
     if api_port is not None:
         commands["api"] = [*tryon, "serve", "--port", str(api_port)]
+        commands["webhooks"] = [*tryon, "webhooks", "send"]
     if flower_port is not None:
         commands["flower"] = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
     return commands

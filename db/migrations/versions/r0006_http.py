@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("job_id", sa.String(255), sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
         sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("receiver", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("event", sa.String(32), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -52,7 +53,7 @@ def upgrade() -> None:
     op.create_index(
         "webhook_deliveries_pending",
         "webhook_deliveries",
-        ["not_before"],
+        ["receiver", "not_before"],
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index("webhook_deliveries_of_job", "webhook_deliveries", ["job_id"])
