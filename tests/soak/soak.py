@@ -28,8 +28,8 @@ SUBMITTING = 0.8
 """Share of the time over which jobs are submitted; every fault happens in it or just after."""
 
 POLL_S = 0.2
-DRAIN_S = 180.0
-"""Time for the last jobs after the last fault, seconds, beyond which they are lost."""
+STILL_S = 180.0
+"""After the last fault: once no job has ended for so long, seconds, the unfinished ones count as lost."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run(folder: Path, *, number: int, minutes: float, seed: int) -> dict[str, An
         submitting.start()
         try:
             faults = _break_things(stack, seconds, seed)
-            submitting.join(DRAIN_S)
+            submitting.join(STILL_S)
             _drain([*(job.id for job in planned), POISON_ID, MALFORMED_ID], stack)
         finally:
             stop.set()
@@ -102,16 +102,19 @@ def _break_things(stack: Stack, seconds: float, seed: int) -> list[str]:
 
 
 def _drain(job_ids: list[str], stack: Stack) -> None:
-    """Wait until every job has ended and the sick worker has left, or DRAIN_S have passed."""
+    """Wait until every job has ended and the sick worker has left, or nothing has ended for STILL_S."""
     open_jobs = text("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')")
     known_jobs = text("SELECT count(*) FROM jobs")
-    deadline = time.monotonic() + DRAIN_S
-    while time.monotonic() < deadline:
+    fewest, changed = float("inf"), time.monotonic()
+    while time.monotonic() - changed < STILL_S:
         with engine().connect() as connection:
-            unfinished = connection.execute(open_jobs).scalar()
-            known = connection.execute(known_jobs).scalar()
-        if not unfinished and known == len(job_ids) and stack.sick_worker_left():
+            unfinished = connection.execute(open_jobs).scalar() or 0
+            known = connection.execute(known_jobs).scalar() or 0
+        missing = unfinished + len(job_ids) - known
+        if not missing and stack.sick_worker_left():
             return
+        if missing < fewest:
+            fewest, changed = missing, time.monotonic()
         time.sleep(POLL_S)
 
 
