@@ -83,7 +83,8 @@ class GarmentMaskError(TryonError):
 
 
 class GarmentUnsuitableError(TryonError):
-    """The garment photograph shows what cannot be tried on: trousers, a person, a folded garment."""
+    """The garment photograph shows what cannot be tried on as requested: a garment of another category, a
+    person, a folded garment."""
 
 
 class ParsingError(TryonError):

@@ -69,6 +69,45 @@ def test_what_cannot_be_tried_on_is_refused_by_name(
         require_suitable(photo, _with(reading, attribute, value))
 
 
+@pytest.mark.parametrize(
+    ("kind", "category", "fitting"),
+    [
+        ("trousers", "upper_body", "lower_body"),
+        ("skirt", "upper_body", "lower_body"),
+        ("skirt", "dresses", "lower_body"),
+        ("top", "lower_body", "upper_body"),
+        ("outerwear", "dresses", "upper_body"),
+        ("dress", "lower_body", "dresses"),
+    ],
+)
+def test_a_garment_of_another_category_is_refused_with_the_category_that_fits(
+    photo: Canvas, reading: GarmentReading, kind: str, category: str, fitting: str
+) -> None:
+    shown = _with(reading, "kind", kind)
+    require_suitable(photo, shown, fitting)
+    with pytest.raises(GarmentUnsuitableError, match=f"category is {category}: submit .*category={fitting}"):
+        require_suitable(photo, shown, category)
+
+
+@pytest.mark.parametrize("category", ["upper_body", "lower_body", "dresses"])
+def test_for_shoes_no_category_is_named_because_none_fits(
+    photo: Canvas, reading: GarmentReading, category: str
+) -> None:
+    with pytest.raises(
+        GarmentUnsuitableError, match=f"shows shoes.* category is {category}: use a photograph"
+    ):
+        require_suitable(photo, _with(reading, "kind", "shoes"), category)
+
+
+def test_a_dress_fits_two_categories_and_the_front_of_trousers_is_not_judged(
+    photo: Canvas, reading: GarmentReading
+) -> None:
+    for category in ("upper_body", "dresses"):
+        require_suitable(photo, _with(reading, "kind", "dress"), category)
+    trousers = _with(_with(reading, "kind", "trousers"), "front", "open")
+    require_suitable(photo, trousers, "lower_body")
+
+
 def test_a_garment_with_a_landmark_outside_the_photograph_is_refused_with_the_missing_part(
     photo: Canvas, reading: GarmentReading
 ) -> None:

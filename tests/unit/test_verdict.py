@@ -5,8 +5,8 @@ import pytest
 
 from config.errors import SynthesisError
 from tasks.cli import jobs
+from worker import verdict
 from worker.cloth.landmarks import NAMES, GarmentLandmarks
-from worker.geometric import verdict
 from worker.geometric.warp import refuse_folds, stretched_share
 from worker.images.maps import Body25, Pose
 

@@ -97,7 +97,9 @@ _SLEEVES: Mapping[str, Sleeve] = {
 """Sleeve that the network reads -> the kind that an engine places. A cap sleeve is a wide shoulder."""
 
 
-def prepare(image: Image, reader: GarmentReader, cut: Cutter | None = None) -> Garment:
+def prepare(
+    image: Image, reader: GarmentReader, cut: Cutter | None = None, category: str = "upper_body"
+) -> Garment:
     """Return the garment of a product photograph, RGB uint8 (h, w, 3), on the canvas.
 
     The garment is rotated upright if it leans much, scaled by one factor, never stretched, and centred with
@@ -109,13 +111,14 @@ def prepare(image: Image, reader: GarmentReader, cut: Cutter | None = None) -> G
         reader: reads its mask, landmarks and attributes.
         cut: cuts the garment out, in a picture of at most about MAX_PIXELS; None for the colours and the
             reader's mask.
+        category: one of `suitability.CATEGORIES`.
 
     Raises:
-        GarmentUnsuitableError: the photograph does not show one whole garment for the upper body.
+        GarmentUnsuitableError: the photograph does not show one whole garment of the category.
         GarmentMaskError: the garment cannot be separated from its background.
     """
     photo, to_image = _bounded(image)
-    cutout, reading = upright(*_cut_out(photo, reader, cut))
+    cutout, reading = upright(*_cut_out(photo, reader, cut, category))
     layout = _layout(cutout.alpha)
     mask = layout.to_canvas(cutout.alpha)
     scale = float(to_image[0, 0])
@@ -129,13 +132,15 @@ def prepare(image: Image, reader: GarmentReader, cut: Cutter | None = None) -> G
     )
 
 
-def _cut_out(photo: Image, reader: GarmentReader, cut: Cutter | None) -> tuple[Cutout, GarmentReading]:
+def _cut_out(
+    photo: Image, reader: GarmentReader, cut: Cutter | None, category: str = "upper_body"
+) -> tuple[Cutout, GarmentReading]:
     if cut is not None:
         reading = reader.read(photo)
-        require_suitable(photo, reading)
+        require_suitable(photo, reading, category)
         return cut(photo), reading
     garment = read_and_separate(photo, reader)
-    require_suitable(photo, garment.reading)
+    require_suitable(photo, garment.reading, category)
     return garment.cutout or along_network(photo, garment.reading), garment.reading
 
 

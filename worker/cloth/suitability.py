@@ -13,15 +13,34 @@ from worker.images.arrays import Flags, Floats, Image
 from worker.images.regions import region_sizes
 from worker.images.shapes import bounding_box, dilated, eroded, square
 
-UPPER_BODY = ("top", "outerwear", "dress")
+CATEGORIES: Mapping[str, tuple[str, ...]] = {
+    "upper_body": ("top", "outerwear", "dress"),
+    "lower_body": ("trousers", "skirt"),
+    "dresses": ("dress",),
+}
+"""Category of a job -> the kinds of garment that it can show."""
+
+UPPER_BODY = CATEGORIES["upper_body"]
 """Kinds that are worn on the upper body."""
 
-_SHOWN: Mapping[str, str] = {
-    "trousers": "trousers or shorts",
-    "skirt": "a skirt",
-    "shoes": "shoes",
-    "other": "no garment for the upper body",
+_WANTED: Mapping[str, str] = {
+    "upper_body": "garment for the upper body, such as a shirt, a pullover or a jacket",
+    "lower_body": "garment for the lower body, such as trousers, shorts or a skirt",
+    "dresses": "dress",
 }
+"""Category of a job -> the garment to photograph, in words."""
+
+_FITTING: Mapping[str, str] = {
+    **{"top": "upper_body", "outerwear": "upper_body", "dress": "dresses"},
+    **{"trousers": "lower_body", "skirt": "lower_body"},
+}
+"""Kind -> the category that fits it best; other kinds have none."""
+
+_SHOWN: Mapping[str, str] = {
+    **{"top": "a top", "outerwear": "a jacket or a coat", "dress": "a dress"},
+    **{"trousers": "trousers or shorts", "skirt": "a skirt", "shoes": "shoes"},
+}
+"""Kind -> what the photograph shows, in words."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class SuitabilitySettings:
     Attributes:
         min_range: least difference of the brightest and darkest levels: with less the picture is blank.
         min_area: least share of the photograph that the network's mask covers if there is a garment.
-        min_upper_body: least probability of a garment for the upper body.
+        min_kind: least probability of a garment of the category.
         worn, folded, back, open: least probability from which a garment counts as worn by a person, folded,
             seen from behind, or open at the front. Closed labelled garments have at most 0.54; blazers, which
             hang open a little, more, and they can be worn.
@@ -53,7 +72,7 @@ class SuitabilitySettings:
 
     min_range: float = 6.0
     min_area: float = 0.004
-    min_upper_body: float = 0.5
+    min_kind: float = 0.5
     worn: float = 0.3
     folded: float = 0.5
     back: float = 0.85
@@ -74,22 +93,23 @@ class SuitabilitySettings:
 SETTINGS = SuitabilitySettings()
 
 
-def is_upper_body(reading: GarmentReading, settings: SuitabilitySettings = SETTINGS) -> bool:
-    """Return whether the garment is worn on the upper body; dresses are."""
-    return reading.probability("kind", UPPER_BODY) >= settings.min_upper_body
-
-
-def require_suitable(photo: Image, reading: GarmentReading, settings: SuitabilitySettings = SETTINGS) -> None:
-    """Raise unless the photograph shows one whole garment for the upper body.
+def require_suitable(
+    photo: Image,
+    reading: GarmentReading,
+    category: str = "upper_body",
+    settings: SuitabilitySettings = SETTINGS,
+) -> None:
+    """Raise unless the photograph shows one whole garment of the category.
 
     Args:
         photo: RGB uint8 (h, w, 3).
         reading: what the garment network reads in it.
+        category: one of CATEGORIES.
         settings: the limits.
 
     Raises:
         GarmentMaskError: nothing in the photograph looks like a garment.
-        GarmentUnsuitableError: it shows something else than one whole garment for the upper body.
+        GarmentUnsuitableError: it shows something else than one whole garment of the category.
     """
     mask = reading.mask_of_photo(*photo.shape[:2]) >= MASK_THRESHOLD
     darkest, brightest = np.percentile(photo[::4, ::4], (0.2, 99.8))
@@ -98,8 +118,8 @@ def require_suitable(photo: Image, reading: GarmentReading, settings: Suitabilit
             "No garment was found. Use a photograph in which the garment stands out from its background."
         )
     reason = (
-        _wrong_kind(reading, settings)
-        or _wrong_presentation(reading, settings)
+        _wrong_kind(reading, category, settings)
+        or _wrong_presentation(reading, category, settings)
         or _wrong_extent(reading, mask, settings)
         or _too_coarse(photo, mask, settings)
     )
@@ -107,26 +127,33 @@ def require_suitable(photo: Image, reading: GarmentReading, settings: Suitabilit
         raise GarmentUnsuitableError(reason)
 
 
-def _wrong_kind(reading: GarmentReading, settings: SuitabilitySettings) -> str:
+def _wrong_kind(reading: GarmentReading, category: str, settings: SuitabilitySettings) -> str:
     if reading.sure("support", "worn", settings.worn):
         return (
             "The garment is worn by a person. Use a photograph of the garment alone: lying flat, on a hanger "
             "or on a mannequin that is not visible."
         )
-    if is_upper_body(reading, settings):
+    if reading.probability("kind", CATEGORIES[category]) >= settings.min_kind:
         return ""
-    shown = _SHOWN.get(reading.best("kind"), _SHOWN["other"])
+    kind, wanted = reading.best("kind"), _WANTED[category]
+    shown = _SHOWN.get(kind, f"no {wanted.partition(',')[0]}")
+    fitting = _FITTING.get(kind, category)
+    other = (
+        f"submit it with category={fitting} to an engine that draws it, or " if fitting != category else ""
+    )
     return (
-        f"The photograph shows {shown}. Use a photograph of one whole garment for the upper body, such as a "
-        "shirt, a pullover or a jacket."
+        f"The photograph shows {shown}, and the job's category is {category}: {other}use a photograph of one "
+        f"whole {wanted}."
     )
 
 
-def _wrong_presentation(reading: GarmentReading, settings: SuitabilitySettings) -> str:
+def _wrong_presentation(reading: GarmentReading, category: str, settings: SuitabilitySettings) -> str:
+    if reading.sure("support", "folded", settings.folded):
+        return "The garment is folded. Spread it out, so that all of it is visible."
+    if category == "lower_body":  # the network knows neither the backs nor the fronts of trousers and skirts
+        return ""
     if reading.sure("view", "back", settings.back):
         return "The garment is seen from behind. Use a photograph of its front."
-    if reading.sure("support", "folded", settings.folded):
-        return "The garment is folded. Spread it out, with both sleeves and the hem visible."
     if reading.sure("front", "open", settings.open):
         return (
             "The garment is open at the front, and what is worn under it is unknown. Use a photograph in "

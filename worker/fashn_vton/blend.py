@@ -7,6 +7,7 @@ import numpy as np
 from skimage.filters import apply_hysteresis_threshold
 
 from worker.images.arrays import Flags, Floats, Image, Mask
+from worker.images.compare import max_difference
 from worker.images.regions import regions_that_touch, without_small_regions
 from worker.images.shapes import closed, dilated
 
@@ -91,5 +92,8 @@ def laid_back(photo: Image, picture: Image, alpha: Mask) -> Image:
 
 def _difference(before: Image, after: Image, sigma: float) -> Floats:
     """Return the largest channel's absolute difference after a blur, levels, float32 (h, w)."""
-    smooth = [cv2.GaussianBlur(picture.astype(np.float32), (0, 0), sigma) for picture in (before, after)]
-    return np.asarray(np.abs(smooth[0] - smooth[1]).max(2), np.float32)
+    first, second = (
+        np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), sigma), np.float32)
+        for picture in (before, after)
+    )
+    return max_difference(first, second)

@@ -5,21 +5,22 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from worker import verdict
 from worker.cloth.garment import BACKGROUND, Garment
 from worker.geometric import body as bodies
-from worker.geometric import fit, shade, uncover, verdict
+from worker.geometric import fit, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import Pattern, take_apart
 from worker.geometric.place import Match, Placement, Segment, place
 from worker.geometric.tail import hood, refuse_coat, tail
 from worker.geometric.uncover import Plate
-from worker.geometric.verdict import Verdict
 from worker.geometric.warp import fit_spline, folded_share, refuse_folds, sampling_map, stretched_share
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
 from worker.images.fingers import hand_area
 from worker.images.frame import HEIGHT, WIDTH
 from worker.images.maps import Part, Pose
 from worker.images.regions import regions_that_touch, without_small_regions
+from worker.verdict import Verdict
 
 _SMOOTHINGS = (1e-3, 2e-2, 0.2)  # of the spline: the next one is tried when a part folds
 _CREASED = 0.03  # share of a part's area that may be turned over before a smoother spline is tried

@@ -13,12 +13,6 @@ _GRAIN = 5  # details finer than this sigma are texture, pixels
 _MAX_TEXTURE = 12.0  # grey levels: what differs more from its surroundings is an object, not texture
 
 
-def max_difference(one: Picture, other: Picture) -> Picture:
-    """Return the largest difference over the channels of two RGB pictures, (h, w) of their type."""
-    red, green, blue = cv2.split(cv2.absdiff(one, other))
-    return np.asarray(cv2.max(cv2.max(red, green), blue))
-
-
 def mirrored(image: Picture, inside: Flags, where: Flags | None = None) -> Picture:
     """Return the picture with its outside filled by mirroring it at the area's edge.
 

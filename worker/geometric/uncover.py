@@ -8,9 +8,10 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from worker.geometric.body import CLOTHES, SIDES, Arm, Body
-from worker.geometric.paint import diffuse, grain, max_difference, textured
+from worker.geometric.paint import diffuse, grain, textured
 from worker.geometric.place import Placement, shoulder_line, stub
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask, Points
+from worker.images.compare import max_difference
 from worker.images.maps import Part
 from worker.images.regions import without_small_regions
 

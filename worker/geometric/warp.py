@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist
 
 from config.errors import SynthesisError
 from worker.images.arrays import Flags, Floats, Points
+from worker.verdict import FOLDED, TORN
 
 Spline = Callable[[Points], Points]
 """A map of the plane: points (m, 2) -> their images, float64 (m, 2)."""
@@ -16,9 +17,7 @@ Spline = Callable[[Points], Points]
 _STEP = 8  # pixels between the nodes where a spline is evaluated; between nodes it is nearly linear
 _MIN_DISTANCE = 1e-6  # source points closer than this, in units of their extent, coincide
 _DETERMINANT_STEP = 4  # pixels between the points where a map's Jacobian is checked
-FOLDED = 0.06  # share of a part's area that may be turned over before the picture is refused
 _STRETCHED = 9.0  # a patch that grows by this factor more than the median of the part is torn
-TORN = 0.15  # share of a part's area that may be torn before the picture is refused
 
 
 def fit_spline(source: Points, target: Points, *, smoothing: float = 0.0) -> Spline:

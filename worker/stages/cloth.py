@@ -69,7 +69,7 @@ def _garment(inputs: StageInput, model: GarmentModel, mask_method: str) -> Bundl
 
     photo = decode_input(inputs.sources["cloth"], name=inputs.names["cloth"], background=BACKGROUND)
     with errors_name(inputs, "cloth"):
-        garment = prepare(photo, model.reader, model.cut)
+        garment = prepare(photo, model.reader, model.cut, inputs.options["category"])
     read = {name: attribute["value"] for name, attribute in garment.attributes.items()}
     return garment.bundle() | {"details.json": {"mask": mask_method, "garment": read}}
 

@@ -11,11 +11,13 @@ from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.cloth.landmarks import GarmentLandmarks
-from worker.geometric.paint import max_difference
-from worker.geometric.warp import FOLDED, TORN
 from worker.images.arrays import Canvas, Flags, Floats, Image, Mask
+from worker.images.compare import max_difference
 from worker.images.maps import Body25 as J
 from worker.images.maps import Pose
+
+FOLDED = 0.06  # share of a part's area that may be turned over before the picture is refused
+TORN = 0.15  # share of a part's area that may be torn before the picture is refused
 
 _SAMPLES = 400  # pixels of each picture that are matched; the assignment takes about 10 ms
 _CHANGED = 3  # grey levels: a pixel that differs by less in every channel counts as unchanged
@@ -110,10 +112,10 @@ def judge(values: Mapping[str, float], warnings: list[str]) -> Verdict:
     """Return the verdict on measured values, with the names of this module's functions.
 
     Args:
-        values: `changed` of `changed_share`, `colour` of `colour_distance`, `outside` of `changed_outside`,
-            `left` of `left_over`, `guessed` of `guessed_share`, `hands` of `hands_covered`, `folded` and
-            `stretched` the worst part's share of `warp.folded_share` and `warp.stretched_share`, `landmarks`
-            and `pose` of the confidences.
+        values: those that apply to the engine: `changed` of `changed_share`, `colour` of `colour_distance`,
+            `outside` of `changed_outside`, `left` of `left_over`, `guessed` of `guessed_share`, `hands` of
+            `hands_covered`, `folded` and `stretched` the worst part's share of `warp.folded_share` and
+            `warp.stretched_share`, `landmarks` and `pose` of the confidences.
         warnings: warnings that are known already.
     """
     checks, all_warnings = {}, list(warnings)
