@@ -141,6 +141,7 @@ def _parse_batch(
     throws=(TryonError,),
     acks_late=True,
     reject_on_worker_lost=True,
+    send_events=False,
     shared=False,
     Strategy=messages.STRATEGY,
 )
@@ -149,6 +150,7 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     from db import jobs
     from db.session import DatabaseUnavailableError
     from worker.queue import intake, wake
+    from worker.queue.events import WorkerEvents
     from worker.queue.request import TryonRequest
 
     try:
@@ -163,6 +165,8 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
         _return_to_queue(self, error)
     else:
         wake.send(app, wake_ups)
+        events = WorkerEvents(app, self.request.hostname)
+        events.job_accepted(submitted.job_id, request.person_key, request.cloth_key)
     return str(self.request.id)
 
 
@@ -172,6 +176,7 @@ def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     throws=(TryonError,),
     acks_late=True,
     reject_on_worker_lost=True,
+    send_events=False,
     shared=False,
 )
 def refuse(self: Task, reason: str) -> None:

@@ -66,6 +66,7 @@ class Claim:
     last_error: str | None
     """Name of the error with which the stage was returned or failed last."""
     worker: str
+    tenant: str
     priority: int
     person_key: str
     cloth_key: str

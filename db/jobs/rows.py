@@ -115,6 +115,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
         postponed=taken.postponed,
         last_error=taken.error["name"] if taken.error else None,
         worker=worker,
+        tenant=job.tenant,
         priority=job.priority,
         person_key=job.person_key,
         cloth_key=job.cloth_key,

@@ -21,6 +21,7 @@ def _application() -> typer.Typer:
     """Return the command line with all commands. They import little; the rest is imported when one runs."""
     from tasks.cli import bench, cascade, evaluate, garment, keys, layout, parser, webhooks
     from tasks.cli import weights as weights_cli
+    from tasks.cli.dashboard import dashboard
     from tasks.cli.doctor import doctor
     from tasks.cli.jobs import cancel, forget, result, retry, status, submit
     from tasks.cli.metrics import metrics
@@ -35,7 +36,7 @@ def _application() -> typer.Typer:
     )
     app.callback()(_options)
     about_jobs = (submit, status, result, cancel, retry, forget)
-    for command in (up, demo, run, *about_jobs, doctor, sweep, serve, metrics, create_buckets):
+    for command in (up, demo, run, *about_jobs, doctor, sweep, serve, metrics, dashboard, create_buckets):
         app.command()(command)
     app.add_typer(db, name="db")
     app.add_typer(keys.app, name="keys")

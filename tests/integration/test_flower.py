@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from db import jobs
 from tasks import tryon
 from tests.support.inputs import put
 from tests.support.waiting import wait_for
@@ -29,11 +30,11 @@ def flower(database, tmp_path):
     with log.open("w") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "celery", "-A", "worker.app", "flower", "--address=127.0.0.1"),
-                *(f"--port={port}", f"--basic-auth={AUTH}"),
+                *(sys.executable, "-c", "from tasks.cli import main; main()", "dashboard"),
+                *("--port", str(port)),
             ],
             cwd=ROOT,
-            env=os.environ | FAST_SETTINGS,
+            env=os.environ | FAST_SETTINGS | {"FLOWER_BASIC_AUTH": AUTH},
             stdout=output,
             stderr=output,
         )
@@ -73,5 +74,20 @@ def test_flower_shows_every_stage_with_its_run_time(request, flower, sweeping, t
             return {task["name"] for task in tasks if task["state"] == "SUCCESS" and task["runtime"] > 0}
 
         wait_for(lambda: shown() >= expected, "every stage to be shown with its run time")
+        failed = tryon.delay(keys[0], "no/such.jpg").id
+        canceled = tryon.delay(*keys, seed=7).id
+        jobs.cancel(canceled)
+        assert ended(failed)["status"] == "failed"
+
+        def task(uuid):
+            return get(f"{url}/api/tasks").get(uuid, {"state": None})
+
+        wait_for(lambda: task(failed)["state"] == "FAILURE", "the failed job to be shown as failed")
+        assert task(failed)["name"] == "tasks.tryon"
+        assert task(failed)["exception"].startswith("InputValidationError: ")
+        assert task(f"{failed}.cloth")["state"] == "FAILURE"
+        assert task(f"{failed}.cloth")["args"] == repr((failed,))
+        wait_for(lambda: task(canceled)["state"] == "REVOKED", "the canceled job to be shown as revoked")
+        assert get(f"{url}/metrics") == get(f"{url}/metrics", auth=None) == 404
     finally:
         worker.stop()

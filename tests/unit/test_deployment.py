@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,19 @@ def test_packages_are_installed_by_hash_and_models_are_checked() -> None:
     assert len(syncs) == 4
     assert all("--require-hashes" in line for line in syncs)
     assert stages()["models"] == ["RUN tryon weights fetch"]
+
+
+def test_every_file_of_the_packages_is_in_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
+    files = [
+        path
+        for package in ("config", "db", "tasks", "worker")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    ]
+    assert files
+    assert [path for path in files if not any(path.match(pattern) for pattern in patterns)] == []
 
 
 def test_the_build_context_has_only_the_copied_files() -> None:

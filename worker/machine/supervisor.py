@@ -267,7 +267,7 @@ def default_commands(
         commands["api"] = [*tryon, "serve", "--port", str(api_port)]
         commands["webhooks"] = [*tryon, "webhooks", "send"]
     if flower_port is not None:
-        commands["flower"] = [*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}"]
+        commands["flower"] = [*tryon, "dashboard", "--address=127.0.0.1", f"--port={flower_port}"]
     return commands
 
 

@@ -28,6 +28,7 @@ from worker.artifacts.bundle import Packed, pack, unpack
 from worker.artifacts.storage import Storage, storage
 from worker.contract import Bundle, CanceledError, Method, Progress, StageInput
 from worker.images.decode import encode
+from worker.queue.events import WorkerEvents
 from worker.queue.health import Health, breaks_worker
 from worker.stages import table
 from worker.stages.models import Models
@@ -40,6 +41,11 @@ SendWakeUps = Callable[[list[jobs.WakeUp]], object]
 MAX_BROKEN_WORKERS = 5
 """Returns of a stage after which one more broken worker counts as an attempt: one broken GPU among healthy
 ones rarely gets the same stage so often, and a picture that breaks every worker must come to an end."""
+
+
+OUTCOMES = ("succeeded", "failed", "retried", "postponed", "waiting", "recomputing", "lost")
+"""How an attempt can end: the stage succeeded; it failed, and its job with it; it is tried again, with an
+attempt used or not; it waits for another job's stage, or an earlier one of its own; its claim was lost."""
 
 
 class ClaimLostError(Exception):
@@ -60,7 +66,7 @@ class Attempt:
         row: the stage's row in the table.
         inputs: what the stage's method reads; set when `begin` returns True.
         method: what computes the stage; set by `begin`.
-        succeeded: whether the stage succeeded and the claim was still valid.
+        outcome: how the attempt ended: one of `OUTCOMES`.
         error: the error with which the attempt failed, or None.
         lost: set when the claim is known to be lost.
         progress: how far a method is that draws in steps; each heartbeat writes it to the row.
@@ -75,7 +81,7 @@ class Attempt:
         self.progress: Progress | None = None
         self._health = health
         self.row = table.stage(claim.stage)
-        self.succeeded = False
+        self.outcome = "lost"
         self.error: TryonError | None = None
         self._models = models
         self._wake = wake
@@ -96,6 +102,7 @@ class Attempt:
             self.method = table.method(row, options)  # the selected one: `auto` is resolved once
             self._artifact_key = table.artifact_key(row, sources, claim.artifacts, options)
             if not jobs.lead(claim, self._artifact_key):
+                self.outcome = "waiting"
                 log.info("%s waits for %s, which another job computes", self, self._artifact_key)
             elif (stored := self._stored_artifact()) is not None:
                 self._finish(stored, options, cache_hit=True)
@@ -148,26 +155,39 @@ class Attempt:
         if isinstance(error, ArtifactError):
             try:
                 if self._recompute(error):
+                    self.outcome = "recomputing"
                     return
             except StorageError as outage:
                 error = outage
         self.error = error
         returned = self._health.failed(self.claim.job_id, error, unforeseen=unforeseen)
         if returned and not self._breaks_workers(error):
+            self.outcome = "postponed"
             delay_s = _postponed_for_s(self.claim.postponed)
             log.warning("%s is postponed by %.1f s: %s: %s", self, delay_s, error.name, error.message)
             jobs.postpone(self.claim, error.record(), delay_s=delay_s)
             return
         log.warning("%s, attempt %d: %s: %s", self, self.claim.attempt, error.name, error.message)
-        wake_ups = jobs.fail(
-            self.claim, error.record(), retry_after_s=_retry_after_s(error, self.claim.attempt)
-        )
+        retry_after_s = _retry_after_s(error, self.claim.attempt)
+        wake_ups = jobs.fail(self.claim, error.record(), retry_after_s=retry_after_s)
+        if wake_ups is not None:
+            self.outcome = "failed" if retry_after_s is None else "retried"
         self._wake(wake_ups or [])
 
     def _breaks_workers(self, error: TryonError) -> bool:
         """Return whether the stage has broken so many workers that this attempt has to count."""
         again = isinstance(error, WorkerError) and self.claim.last_error == error.name
         return again and self.claim.postponed >= MAX_BROKEN_WORKERS
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the stage succeeded and the claim was still valid."""
+        return self.outcome == "succeeded"
+
+    @property
+    def run_s(self) -> float:
+        """Time since the attempt began, seconds."""
+        return time.perf_counter() - self._started_at
 
     def __str__(self) -> str:
         return f"{self.claim.stage} of {self.claim.job_id}"
@@ -184,7 +204,7 @@ class Attempt:
         wake_ups = jobs.finish(
             self.claim,
             artifact_key=self._artifact_key,
-            run_ms=1000 * (time.perf_counter() - self._started_at),
+            run_ms=1000 * self.run_s,
             compute_ms=compute_ms,
             cache_hit=cache_hit,
             details=bundle.get("details.json"),
@@ -196,7 +216,7 @@ class Attempt:
             if result_key is not None and jobs.status(self.claim.job_id)["status"] == "canceled":
                 storage().delete_result(result_key)
             return
-        self.succeeded = True
+        self.outcome = "succeeded"
         self._health.succeeded()
         self._wake(wake_ups)
 
@@ -263,20 +283,29 @@ class Attempt:
 
 @contextmanager
 def attempting(
-    claim: jobs.Claim, *, models: Models, wake: SendWakeUps, health: Health | None = None
+    claim: jobs.Claim,
+    *,
+    models: Models,
+    wake: SendWakeUps,
+    health: Health | None = None,
+    events: WorkerEvents | None = None,
 ) -> Iterator[Attempt]:
-    """Provide an attempt at the claimed stage while a thread renews its lease."""
+    """Provide an attempt at the claimed stage while a thread renews its lease; tell the dashboard of it."""
     attempt = Attempt(claim, models=models, wake=wake, health=health or Health())
     stop = threading.Event()
     thread = threading.Thread(
         target=_renew_lease, args=(attempt, stop), name=f"heartbeat-{claim.stage}", daemon=True
     )
     thread.start()
+    if events is not None:
+        events.began(claim)
     try:
         yield attempt
     finally:
         stop.set()
         thread.join()
+        if events is not None:
+            events.ended(claim, attempt.outcome, attempt.error, attempt.run_s)
 
 
 def _renew_lease(attempt: Attempt, stop: threading.Event) -> None:

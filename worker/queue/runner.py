@@ -10,6 +10,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from config.settings import settings
 from db import jobs
 from worker.queue.attempt import Attempt, SendWakeUps, attempting
+from worker.queue.events import WorkerEvents
 from worker.queue.health import Health, breaks_worker
 from worker.stages import table
 from worker.stages.models import Models
@@ -18,7 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def run_stage(
-    name: str, *, worker: str, models: Models, wake: SendWakeUps, health: Health | None = None
+    name: str,
+    *,
+    worker: str,
+    models: Models,
+    wake: SendWakeUps,
+    health: Health | None = None,
+    events: WorkerEvents | None = None,
 ) -> bool:
     """Run the ready stage of this name that is next in the order of service, if there is one.
 
@@ -37,7 +44,7 @@ def run_stage(
     if claim is None:
         log.info("no stage %s is ready: finished, running elsewhere or not yet due", name)
         return False
-    start_attempt = partial(attempting, models=models, wake=wake, health=health)
+    start_attempt = partial(attempting, models=models, wake=wake, health=health, events=events)
     with ExitStack() as attempts:
         first = attempts.enter_context(start_attempt(claim))
         if first.begin():

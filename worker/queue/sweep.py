@@ -16,7 +16,7 @@ from config.errors import StorageError
 from config.settings import ConfigurationError, settings
 from db import jobs
 from db.session import DatabaseUnavailableError, SchemaError, contact_s, outages
-from worker.queue import wake
+from worker.queue import events, wake
 from worker.queue.process import PRESENCE_INTERVAL_S
 from worker.queue.retention import Pruner
 
@@ -52,7 +52,7 @@ def sweep_once(app: Celery) -> Swept:
         woken=_wake(app),
     )
     jobs.forget_silent_workers(silent_s=SILENT_WORKER_S)
-    jobs.record_sweep(leases_lost=swept.reaped)
+    events.send_ended(app, jobs.record_sweep(leases_lost=swept.reaped))
     if any(asdict(swept).values()):
         log.info("%s", swept)
     return swept

@@ -33,6 +33,11 @@ def describe(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def stage_task_id(job_id: str, stage: str) -> str:
+    """Return the id of the task of a job's stage: that of its wake-ups, and the one on the dashboard."""
+    return f"{job_id}.{stage}"
+
+
 def send(app: Celery, wake_ups: Iterable[WakeUp]) -> int:
     """Send the wake-ups; returns how many were sent. When the broker is unreachable, the sweep sends them."""
     sent = 0
@@ -41,6 +46,7 @@ def send(app: Celery, wake_ups: Iterable[WakeUp]) -> int:
             app.send_task(
                 f"tasks.{wake_up.stage}",
                 args=(wake_up.job_id,),
+                task_id=stage_task_id(wake_up.job_id, wake_up.stage),
                 queue=wake_up.queue,
                 priority=message_priority(app, wake_up.priority),
                 ignore_result=True,
