@@ -34,9 +34,9 @@ people: setup ## Fetch the MIT-licensed photographs of people that the golden te
 lock: ## Pin the newest dependencies, with hashes and without host names
 	$(UV) pip compile --quiet pyproject.toml --all-extras --generate-hashes --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock
 	$(COMPILE) --output-file requirements-producer.lock
-	$(COMPILE) --extra api --output-file requirements-api.lock
-	$(COMPILE) --extra pictures --extra monitor --output-file requirements-cpu.lock
-	$(COMPILE) --extra worker --output-file requirements-gpu.lock
+	$(COMPILE) --extra api --extra otel --output-file requirements-api.lock
+	$(COMPILE) --extra pictures --extra monitor --extra otel --output-file requirements-cpu.lock
+	$(COMPILE) --extra worker --extra otel --output-file requirements-gpu.lock
 
 demo: setup ## Put a garment on a real photograph, through the same queue and workers that production runs
 	.venv/bin/tryon demo
