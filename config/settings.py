@@ -87,6 +87,18 @@ class Settings(BaseSettings):
         Path(".tryon"), description="Folder of the model files, the logs and the embedded servers' data."
     )
 
+    log_format: str = Field(
+        "text",
+        pattern=r"^(text|json)$",
+        description="Lines of the log: `text`, or `json` with the job, tenant, stage and attempt.",
+    )
+    traces_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Where traces of jobs are sent: the OTLP/HTTP address of an OpenTelemetry collector, as "
+        "http://host:4318/v1/traces. Needs the extra `otel`. Unset: no traces.",
+    )
+
     database_url: Annotated[str, AfterValidator(_is_database)] | None = Field(
         None,
         repr=False,

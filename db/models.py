@@ -62,6 +62,7 @@ class Job(Base):
     tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), server_default=text("'default'"))
     queued_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     urgency: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     input_digests: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'"))
     person_key: Mapped[str] = mapped_column(Text)
     cloth_key: Mapped[str] = mapped_column(Text)

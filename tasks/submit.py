@@ -8,6 +8,7 @@ from celery.exceptions import Reject
 from celery.result import AsyncResult
 from celery.utils import uuid
 
+from config import logs
 from config.errors import InputValidationError, TryonError
 from worker.app import app
 from worker.queue import messages
@@ -147,26 +148,8 @@ def _parse_batch(
 )
 def tryon(self: Task, *args: Any, **kwargs: Any) -> str:
     """Write the job if its producer did not, and wake its first stages; returns the message's id."""
-    from db import jobs
-    from db.session import DatabaseUnavailableError
-    from worker.queue import intake, wake
-    from worker.queue.events import WorkerEvents
-    from worker.queue.request import TryonRequest
-
-    try:
-        try:
-            request = TryonRequest.parse(args, kwargs)
-            submitted = intake.accept(self.request.id, request)
-        except TryonError as error:
-            intake.refuse(self.request.id, args, kwargs, error)
-            raise
-        wake_ups = jobs.ready_stages(submitted.job_id)
-    except DatabaseUnavailableError as error:
-        _return_to_queue(self, error)
-    else:
-        wake.send(app, wake_ups)
-        events = WorkerEvents(app, self.request.hostname)
-        events.job_accepted(submitted.job_id, request.person_key, request.cloth_key)
+    with logs.of_job(str(self.request.id)):
+        _accept(self, args, kwargs)
     return str(self.request.id)
 
 
@@ -191,6 +174,30 @@ def refuse(self: Task, reason: str) -> None:
         _return_to_queue(self, outage)
     else:
         raise error
+
+
+def _accept(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Write the job of a message and wake its first stages."""
+    from db import jobs
+    from db.session import DatabaseUnavailableError
+    from worker.queue import intake, wake
+    from worker.queue.events import WorkerEvents
+    from worker.queue.request import TryonRequest
+
+    try:
+        try:
+            request = TryonRequest.parse(args, kwargs)
+            submitted = intake.accept(task.request.id, request)
+        except TryonError as error:
+            intake.refuse(task.request.id, args, kwargs, error)
+            raise
+        wake_ups = jobs.ready_stages(submitted.job_id)
+    except DatabaseUnavailableError as error:
+        _return_to_queue(task, error)
+    else:
+        wake.send(app, wake_ups)
+        events = WorkerEvents(app, task.request.hostname)
+        events.job_accepted(submitted.job_id, request.person_key, request.cloth_key)
 
 
 def _return_to_queue(task: Task, outage: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 ACTIVE_JOB_STATUSES = ("queued", "running")
@@ -67,6 +68,10 @@ class Claim:
     """Name of the error with which the stage was returned or failed last."""
     worker: str
     tenant: str
+    traceparent: str | None
+    """The job's place in a trace, as W3C Trace Context writes it; None if its submission was not traced."""
+    ready_at: datetime
+    """Since when the stage was ready."""
     priority: int
     person_key: str
     cloth_key: str

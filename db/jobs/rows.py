@@ -100,7 +100,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
             cache_hit=None,
             details=None,
         )
-        .returning(Stage.attempt, Stage.postponed, Stage.error)
+        .returning(Stage.attempt, Stage.postponed, Stage.error, Stage.ready_at)
     ).one_or_none()
     if taken is None:
         return None
@@ -116,6 +116,8 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
         last_error=taken.error["name"] if taken.error else None,
         worker=worker,
         tenant=job.tenant,
+        traceparent=job.traceparent,
+        ready_at=taken.ready_at,
         priority=job.priority,
         person_key=job.person_key,
         cloth_key=job.cloth_key,

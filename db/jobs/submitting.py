@@ -37,6 +37,7 @@ def _submit(
     idempotency_key: str | None = None,
     webhook_url: str | None = None,
     webhook_events: Sequence[str] = (),
+    traceparent: str | None = None,
 ) -> Submission:
     """Write a job and its stages once: the same id or idempotency key returns the existing job.
 
@@ -47,6 +48,7 @@ def _submit(
         person_key, cloth_key, options, stages, priority, tenant, idempotency_key: of the job.
         tenant_limit: most queued jobs of the tenant; None: no limit.
         webhook_url, webhook_events: where its events are sent, and which.
+        traceparent: the job's place in a trace, as W3C Trace Context writes it.
 
     Raises IdempotencyConflictError when the id or the key belongs to a job with other inputs, and
     TenantLimitError.
@@ -65,6 +67,7 @@ def _submit(
         "status": "queued",
         "priority": priority,
         "tenant": tenant,
+        "traceparent": traceparent,
         "urgency": rank,
         "webhook_url": webhook_url,
         "webhook_events": list(webhook_events) if webhook_url else None,

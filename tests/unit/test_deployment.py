@@ -267,7 +267,7 @@ def test_an_image_has_the_versions_of_the_complete_lock(share: str) -> None:
     assert {name: pin for name, pin in share_pins.items() if all_pins.get(name) != pin} == {}
     for name in share_pins:
         assert re.search(rf"^{re.escape(name)}==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE), name
-    assert "http" not in text.replace("httpx", "").replace("httpcore", "")
+    assert "://" not in text
 
 
 def test_the_producer_image_is_small_and_the_others_include_its_packages() -> None:

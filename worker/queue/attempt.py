@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -28,6 +28,7 @@ from worker.artifacts.bundle import Packed, pack, unpack
 from worker.artifacts.storage import Storage, storage
 from worker.contract import Bundle, CanceledError, Method, Progress, StageInput
 from worker.images.decode import encode
+from worker.queue import traces
 from worker.queue.events import WorkerEvents
 from worker.queue.health import Health, breaks_worker
 from worker.stages import table
@@ -149,6 +150,10 @@ class Attempt:
 
     def fail(self, problem: Exception) -> None:
         """Record a failed attempt with the named error for this exception, or return the stage."""
+        with _logged(self.claim):
+            self._fail(problem)
+
+    def _fail(self, problem: Exception) -> None:
         error, unforeseen = _named_error(problem, self.claim)
         if error is not problem:
             error.__cause__ = problem
@@ -270,15 +275,16 @@ class Attempt:
     @contextmanager
     def _recording_errors(self) -> Iterator[None]:
         """Record every exception of the block as a failed attempt."""
-        try:
-            yield
-        except DatabaseUnavailableError:
-            raise
-        except (ClaimLostError, CanceledError):
-            log.warning("%s lost its claim: canceled, or taken by the sweep", self)
-            jobs.release(self.claim.worker)
-        except Exception as problem:
-            self.fail(problem)
+        with _logged(self.claim):
+            try:
+                yield
+            except DatabaseUnavailableError:
+                raise
+            except (ClaimLostError, CanceledError):
+                log.warning("%s lost its claim: canceled, or taken by the sweep", self)
+                jobs.release(self.claim.worker)
+            except Exception as problem:
+                self._fail(problem)
 
 
 @contextmanager
@@ -297,6 +303,7 @@ def attempting(
         target=_renew_lease, args=(attempt, stop), name=f"heartbeat-{claim.stage}", daemon=True
     )
     thread.start()
+    span = traces.attempt(claim)
     if events is not None:
         events.began(claim)
     try:
@@ -304,8 +311,14 @@ def attempting(
     finally:
         stop.set()
         thread.join()
+        span.end(attempt.outcome, attempt.error.name if attempt.error else None)
         if events is not None:
             events.ended(claim, attempt.outcome, attempt.error, attempt.run_s)
+
+
+def _logged(claim: jobs.Claim) -> AbstractContextManager[None]:
+    """Return the context in which log lines say that they are about the claim."""
+    return logs.of_job(claim.job_id, tenant=claim.tenant, stage=claim.stage, attempt=claim.attempt)
 
 
 def _renew_lease(attempt: Attempt, stop: threading.Event) -> None:
@@ -315,17 +328,18 @@ def _renew_lease(attempt: Attempt, stop: threading.Event) -> None:
     error ends the thread: without it a live worker would lose its stage.
     """
     claim = attempt.claim
-    while not stop.wait(settings().heartbeat_s):
-        progress = attempt.progress
-        details = None if progress is None else {"progress": progress.record()}
-        try:
-            if not jobs.heartbeat(claim, lease_s=settings().lease_s, details=details):
-                attempt.lost.set()  # ended, reaped or canceled
-                return
-        except DatabaseUnavailableError as error:
-            log.warning("The lease of %s of %s was not renewed: %s", claim.stage, claim.job_id, error)
-        except Exception:
-            log.exception("The lease of %s of %s was not renewed", claim.stage, claim.job_id)
+    with _logged(claim):
+        while not stop.wait(settings().heartbeat_s):
+            progress = attempt.progress
+            details = None if progress is None else {"progress": progress.record()}
+            try:
+                if not jobs.heartbeat(claim, lease_s=settings().lease_s, details=details):
+                    attempt.lost.set()  # ended, reaped or canceled
+                    return
+            except DatabaseUnavailableError as error:
+                log.warning("The lease of %s of %s was not renewed: %s", claim.stage, claim.job_id, error)
+            except Exception:
+                log.exception("The lease of %s of %s was not renewed", claim.stage, claim.job_id)
 
 
 def _deliver(store: Storage, claim: jobs.Claim, bundle: Packed) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from config.errors import InputValidationError, QueueLimitError, TryonError
 from config.settings import settings
 from db import jobs
+from worker.queue import traces
 from worker.queue.request import MAX_KEY_LENGTH, TryonRequest
 from worker.stages.table import STAGES
 
@@ -48,7 +49,17 @@ def accept_all(requests: Sequence[tuple[str, TryonRequest]]) -> list[jobs.Submis
     for job_id, _ in requests:
         _check_id(job_id)
     try:
-        return jobs.submit_all([_new_job(job_id, request) for job_id, request in requests])
+        spans = [traces.submission(job_id, request.tenant) for job_id, request in requests]
+        submitted = jobs.submit_all(
+            [
+                _new_job(job_id, request) | {"traceparent": span.traceparent}
+                for (job_id, request), span in zip(requests, spans, strict=True)
+            ]
+        )
+        for job, span in zip(submitted, spans, strict=True):
+            if job.created:
+                span.end()
+        return submitted
     except jobs.TenantLimitError as error:
         raise QueueLimitError(
             f"The job was not accepted: {error}. Submit it again when some have started.", input="tenant"

@@ -11,6 +11,7 @@ from functools import partial
 from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
+from worker.queue import traces
 from worker.queue.health import Health
 from worker.stages import table
 from worker.stages.models import Models
@@ -75,6 +76,7 @@ def tear_down() -> None:
         _current.models.close()
         _current.presence.join()  # it must not register the process again
         jobs.forget_worker(_current.name)
+        traces.flush()
         _current = None
 
 
@@ -88,6 +90,7 @@ def leave_if_broken() -> None:
     log.critical("%s ends: %s", _current.name, _current.health.broken)
     try:
         jobs.fail_worker(_current.name, _current.health.broken)
+        traces.flush()
     finally:
         logging.shutdown()
         os._exit(os.EX_SOFTWARE)
