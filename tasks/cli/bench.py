@@ -82,7 +82,27 @@ def _run_jobs(person_files: list[bytes], garment_files: list[bytes], *, quiet: b
             handle.get(propagate=False)
             records.append(jobs.status(handle.id))
     wall_s = time.perf_counter() - began
-    return summarise(records, wall_s) | {"submit_ms": round(1000 * submit_s / len(handles), 1)}
+    figures = summarise(records, wall_s) | {"submit_ms": round(1000 * submit_s / len(handles), 1)}
+    return figures | {"stored_bytes": _stored_bytes(records)}
+
+
+def _stored_bytes(records: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the median size of each stage's artifacts and of the results, bytes."""
+    from worker.artifacts.storage import storage
+
+    keys: dict[str, set[str]] = {}
+    for record in records:
+        for stage in record["stages"]:
+            if stage["status"] == "succeeded":
+                keys.setdefault(stage["name"], set()).add(stage["artifact_key"])
+    sizes = {
+        name: [len(storage().get_artifact(key)) for key in sorted(artifacts)]
+        for name, artifacts in keys.items()
+    }
+    sizes["result"] = [
+        len(storage().get_result(record["result_key"])) for record in records if record["result_key"]
+    ]
+    return {name: round(statistics.median(values)) for name, values in sizes.items() if values}
 
 
 def summarise(records: list[dict[str, Any]], wall_s: float) -> dict[str, Any]:
@@ -151,3 +171,5 @@ def _print(figures: dict[str, Any]) -> None:
         f"busiest queue ({figures['busiest_queue']}), {100 * figures['overhead_in_stages']:.1f} % of all "
         "stages' time"
     )
+    sizes = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in figures["stored_bytes"].items())
+    typer.echo(f"Stored, median MB: {sizes}")

@@ -56,7 +56,8 @@ def _print(figures: dict[str, Any]) -> None:
     for name, value in figures["transitions_ms"].items():
         table.add_row(name, str(value))
     Console().print(table)
-    typer.echo(", ".join(f"{count} {name}" for name, count in figures["rows"].items()))
+    counted = ", ".join(f"{count} {name}" for name, count in figures["rows"].items())
+    typer.echo(f"{counted}; {figures['bytes_per_job']} bytes of tables and indexes per job")
     typer.echo(
         f"All queries of a sweep: {figures['sweep_ms']} ms; `tryon status`: {figures['status_command_ms']} ms"
         f"; a scrape of the metrics: {figures['metrics_ms']} ms"

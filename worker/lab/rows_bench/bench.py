@@ -78,6 +78,9 @@ def run(*, finished: int, queued: int, rounds: int) -> dict[str, Any]:
     fill_s = time.perf_counter() - began
     with engine().connect() as connection:
         rows = row_counts(connection)
+        size = connection.execute(
+            text("SELECT pg_total_relation_size('jobs') + pg_total_relation_size('stages')")
+        ).scalar_one()
     jobs.register_worker(WORKER, pid=1, queues=queues.ALL, state="ready")
     transitions, queries, sweeps, commands, scrapes = (Stopwatch() for _ in range(5))
     for number in range(rounds):
@@ -87,6 +90,7 @@ def run(*, finished: int, queued: int, rounds: int) -> dict[str, Any]:
         scrapes.time("metrics", lambda: jobs.figures(silent_s=SILENT_S))
     figures = {
         "rows": rows,
+        "bytes_per_job": round(size / rows["jobs"]),
         "fill_s": round(fill_s, 1),
         "transitions_ms": transitions.medians(),
         "sweep_queries_ms": queries.medians(),
