@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL := false
 # Compiled modules are kept: every worker and command starts seconds sooner.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-crafted test-kill kill-short soak coverage reference bench clean
+.PHONY: help setup people lock demo up test lint unit integration golden-test golden test-crafted test-kill test-compose kill-short soak coverage reference bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,7 +65,10 @@ golden: setup ## Store the pictures and stage outputs that the code makes now, a
 	$(PY) -m tests.golden.update
 
 integration: setup ## Tests against real PostgreSQL, Valkey and S3
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest tests/integration -m "not full"
+
+test-compose: setup ## Start every service of docker-compose.yml as a process, and run a job through all of them
+	$(PY) -m pytest tests/integration/test_compose.py -m full
 
 kill-short: setup ## A few kills of real worker processes, and a short soak
 	$(PY) -m pytest tests/kill tests/soak -m "not full"
