@@ -21,7 +21,7 @@ from worker.lab.demo import variants
 from worker.machine.embedded.servers import NAMES, EmbeddedServers
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-LONG_RUNNING = ("cpu-worker", "gpu-less-worker", "sweep", "api", "flower", "metrics")
+LONG_RUNNING = ("cpu-worker", "gpu-less-worker", "sweep", "api", "webhooks", "flower", "metrics")
 FILLED_IN = {"FLOWER_BASIC_AUTH": "shop:secret"}
 """What a user writes into .env, besides the servers' credentials, which come from the embedded servers."""
 
