@@ -19,7 +19,10 @@ HEARTBEATS_PER_LEASE = 3
 """Least heartbeats within a lease: a worker may miss two of them and keeps its stage."""
 
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+AMQP = ("amqp", "amqps", "pyamqp")
+"""Schemes of RabbitMQ's URLs."""
+
+BROKER_SCHEMES = ("redis", "rediss", *AMQP)
 STORE_SCHEMES = ("http", "https")
 
 AMAZON = "aws"

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from config.endpoints import database_url
-from config.settings import settings
+from config.settings import ConfigurationError, settings
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ _REFUSALS = (
 
 _SCHEMA_STATES = frozenset({"42P01", "42703", "42P10", "42883", "3F000"})
 """SQLSTATEs of tables that are not as the code expects: no table, column, unique key, function or schema."""
+
+_NOT_PREPARED = frozenset({"26000", "42P05"})
+"""SQLSTATEs of a prepared statement that the server's connection does not know, or knows already."""
 
 _FORBIDDEN = "42501"
 """SQLSTATE of a role that lacks a right."""
@@ -222,7 +225,7 @@ def transition(function: Callable[Concatenate[Session, P], T]) -> Callable[P, T]
                     return function(session, *args, **kwargs)
             except (DBAPIError, PoolTimeoutError) as error:
                 if not _is_transient(error):
-                    if _sqlstate(error) in _SCHEMA_STATES | {_FORBIDDEN}:
+                    if _sqlstate(error) in _SCHEMA_STATES | _NOT_PREPARED | {_FORBIDDEN}:
                         raise named_error(error) from error
                     raise
                 _last_contact_lost = time.monotonic()
@@ -259,6 +262,11 @@ def named_error(error: DBAPIError | PoolTimeoutError) -> Exception:
             return named
         return SchemaError(
             f"The tables are not as tryon made them ({cause}). Restore them.", "restore a backup"
+        )
+    if state in _NOT_PREPARED:
+        return ConfigurationError(
+            f"A pooler in transaction mode is between tryon and Postgres ({cause}). Set "
+            "TRYON_DATABASE_PREPARED_STATEMENTS=false, and TRYON_DATABASE_DIRECT_URL for tryon db upgrade."
         )
     if state == _FORBIDDEN:
         return SchemaError(

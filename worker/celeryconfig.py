@@ -4,23 +4,30 @@ from kombu.entity import Queue
 
 from config import queues
 from config.endpoints import broker_url as _broker_url
-from config.settings import settings
+from config.settings import AMQP, settings
 from worker.queue.request import MAX_PRIORITY
 from worker.stages.table import STAGES
 
 broker_url = _broker_url()
 broker_connection_retry_on_startup = True
-broker_transport_options = {
-    "priority_steps": list(range(MAX_PRIORITY + 1)),
-    "queue_order_strategy": "priority",
-    # Without time limits a broker that is frozen, or a lost network, would hang a producer for ever.
-    "socket_connect_timeout": settings().broker_timeout_s,
-    "socket_timeout": settings().broker_timeout_s,
-    "socket_keepalive": True,
-    "health_check_interval": 25,  # seconds; below the 30 s after which many proxies drop idle connections
-    # Seconds after which an unacknowledged message of a dead worker is delivered again.
-    "visibility_timeout": 120,
-}
+# Without time limits a broker that is frozen, or a lost network, would hang a producer for ever.
+broker_connection_timeout = settings().broker_timeout_s
+if broker_url.startswith(AMQP):
+    broker_transport_options = {
+        "read_timeout": settings().broker_timeout_s,
+        "write_timeout": settings().broker_timeout_s,
+    }
+else:
+    broker_transport_options = {
+        "priority_steps": list(range(MAX_PRIORITY + 1)),
+        "queue_order_strategy": "priority",
+        "socket_connect_timeout": settings().broker_timeout_s,
+        "socket_timeout": settings().broker_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 25,  # seconds; below the 30 s after which many proxies drop idle connections
+        # Seconds after which an unacknowledged message of a dead worker is delivered again.
+        "visibility_timeout": 120,
+    }
 
 # The job's rows are the result store: there is no second copy of a state that could differ.
 result_backend = "worker.queue.backend:JobsBackend"
@@ -32,10 +39,10 @@ event_serializer = "json"
 accept_content = ["json"]
 
 task_default_queue = queues.CPU
-task_queues = [
-    Queue(name, queue_arguments={"x-max-priority": MAX_PRIORITY})  # type: ignore[no-untyped-call]
-    for name in queues.ALL
-]
+# Without arguments, as an application declares them that does not have this package: RabbitMQ refuses a queue
+# that exists with others (406). Its messages so have no priority. The database's order of service does not
+# need it: any message takes the most urgent stage.
+task_queues = [Queue(name) for name in queues.ALL]  # type: ignore[no-untyped-call]
 task_routes = {f"tasks.{stage.name}": {"queue": stage.queue} for stage in STAGES}
 
 # A message is a wake-up. It is acknowledged before the work: not the broker but the row's lease decides who

@@ -8,6 +8,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from config.settings import AMQP
 from db.jobs import WakeUp
 from worker.queue.request import MAX_PRIORITY
 
@@ -25,7 +26,7 @@ def message_priority(app: Celery, priority: int) -> int:
 
     AMQP serves the highest number first, Redis the lowest.
     """
-    return priority if app.conf.broker_url.startswith(("amqp", "pyamqp")) else MAX_PRIORITY - priority
+    return priority if app.conf.broker_url.startswith(AMQP) else MAX_PRIORITY - priority
 
 
 def describe(error: Exception) -> str:
