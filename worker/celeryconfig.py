@@ -28,6 +28,9 @@ else:
         # Seconds after which an unacknowledged message of a dead worker is delivered again.
         "visibility_timeout": 120,
     }
+    # A server that is full, or read-only after a failover, is connected to again. The same answer of RabbitMQ
+    # means that a queue has other arguments: its workers end and say so.
+    broker_channel_error_retry = True
 
 # The job's rows are the result store: there is no second copy of a state that could differ.
 result_backend = "worker.queue.backend:JobsBackend"

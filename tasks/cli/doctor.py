@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from config import queues
 from config.endpoints import broker_url, database_url
 from config.settings import ConfigurationError, settings
 from tasks.cli import codes
@@ -163,17 +164,23 @@ def _database() -> str:
 
 
 def _broker() -> str:
-    from kombu.exceptions import OperationalError
+    from amqp.exceptions import PreconditionFailed
 
     from worker.app import app
+    from worker.queue import wake
 
     broker_url()
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT_S)
+            for queue in app.amqp.queues.values():
+                queue.bind(connection.default_channel).queue_declare()  # as each worker does
             return f"answers, {connection.transport_cls}"
-    except (OperationalError, OSError) as error:
-        raise ProblemError(f"{error}", "tryon up, or set TRYON_BROKER_URL") from error
+    except PreconditionFailed as error:
+        fix = "; ".join(f"rabbitmqctl delete_queue {name}" for name in queues.ALL)
+        raise ProblemError(f"a queue has other arguments than ours: {wake.describe(error)}", fix) from error
+    except wake.BROKER_ERRORS as error:
+        raise ProblemError(wake.describe(error), "tryon up, or set TRYON_BROKER_URL") from error
 
 
 def _storage() -> str:
@@ -189,7 +196,6 @@ def _storage() -> str:
 
 
 def _workers() -> str:
-    from config import queues
     from db import jobs
     from db.session import DatabaseUnavailableError, SchemaError
 
