@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -14,6 +14,11 @@ from config import queues
 from config.logs import set_up_logging
 from config.settings import ConfigurationError, settings
 from tasks.cli.output import Json, err
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SIGNAL_WAIT_S = 1.0
+"""Interval at which it is checked that the sweep still runs, seconds."""
 
 MISSED_INTERVALS = 3
 """A worker that was silent for this many presence intervals counts as dead."""
@@ -80,9 +85,16 @@ def sweep() -> None:
 
     set_up_logging()
     migrate.require_current()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        sweeper.run(app, threading.Event())
+    # The signals are waited for here while the sweep runs in a thread. As an exception in the midst of a statement,
+    # one could be taken for an error of the database, which the sweep survives.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    stop = threading.Event()
+    thread = threading.Thread(target=sweeper.run, args=(app, stop), name="sweep")
+    thread.start()
+    while thread.is_alive() and signal.sigtimedwait(STOP_SIGNALS, SIGNAL_WAIT_S) is None:
+        pass
+    stop.set()
+    thread.join()
 
 
 @db.command("upgrade")

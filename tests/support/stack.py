@@ -16,6 +16,9 @@ from tests.support.workers import FAST_SETTINGS, ROOT, WorkerProcess
 COMMAND_TIMEOUT_S = 120
 """Far more than the time limits of a command together."""
 
+SWEEP_STOP_TIMEOUT_S = 60
+"""Longer than any time limit within a sweep."""
+
 SEND = """
 import json, sys
 from celery import Celery
@@ -87,7 +90,7 @@ class Stack:
             yield process
         finally:
             process.terminate()
-            process.wait()
+            assert process.wait(SWEEP_STOP_TIMEOUT_S) == 0, log.read_text()[-3000:]
 
     @contextmanager
     def here(self, monkeypatch):
