@@ -1,5 +1,7 @@
 """Celery's settings, read when the application is first used: importing it needs no environment."""
 
+from typing import Any
+
 from kombu.entity import Queue
 
 from config import queues
@@ -12,6 +14,7 @@ broker_url = _broker_url()
 broker_connection_retry_on_startup = True
 # Without time limits a broker that is frozen, or a lost network, would hang a producer for ever.
 broker_connection_timeout = settings().broker_timeout_s
+broker_transport_options: dict[str, Any]
 if broker_url.startswith(AMQP):
     broker_transport_options = {
         "read_timeout": settings().broker_timeout_s,

@@ -85,8 +85,8 @@ def sweep() -> None:
 
     set_up_logging()
     migrate.require_current()
-    # The signals are waited for here while the sweep runs in a thread. As an exception in the midst of a statement,
-    # one could be taken for an error of the database, which the sweep survives.
+    # The signals are waited for here while the sweep runs in a thread. As an exception in the midst of a
+    # statement, one could be taken for an error of the database, which the sweep survives.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     stop = threading.Event()
     thread = threading.Thread(target=sweeper.run, args=(app, stop), name="sweep")

@@ -1,5 +1,8 @@
-"""Debian's RabbitMQ: queues that everyone declares alike, a frozen server, a restart of none of ours."""
+"""Debian's RabbitMQ: queues that everyone declares alike, a queue of an earlier version, a frozen server."""
 
+import json
+
+import kombu
 import psutil
 import pytest
 
@@ -10,8 +13,6 @@ from tests.support.waiting import wait_for
 from tests.support.workers import ended
 from worker.artifacts.storage import storage
 
-pytestmark = pytest.mark.usefixtures("database")
-
 
 @pytest.fixture(scope="module")
 def server():
@@ -20,12 +21,30 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def stack(server, servers, _migrated, tmp_path_factory):
+def finding(server, servers, _migrated):
+    """What the doctor says of a queue that has the arguments of an earlier version."""
+    with kombu.Connection(server.url) as connection, connection.channel() as channel:
+        queue = kombu.Queue("gpu", queue_arguments={"x-max-priority": 9}, channel=channel)
+        queue.queue_declare()
+        doctor = Stack({"TRYON_BROKER_URL": server.url}).tryon("doctor", "--json")
+        queue.delete()
+    (broker,) = [check for check in json.loads(doctor.stdout)["checks"] if check["check"] == "broker"]
+    return broker
+
+
+def test_a_queue_with_other_arguments_is_named_with_the_command(finding):
+    assert not finding["ok"]
+    assert "inequivalent arg 'x-max-priority' for queue 'gpu'" in finding["finding"]
+    assert finding["fix"] == "rabbitmqctl delete_queue cpu; rabbitmqctl delete_queue gpu"
+
+
+@pytest.fixture(scope="module")
+def stack(server, finding, tmp_path_factory):
     """A worker and a sweep that start after another application has declared the queue."""
     storage().ensure_buckets()
     logs = tmp_path_factory.mktemp("logs")
     stack = Stack({"TRYON_BROKER_URL": server.url})
-    stack.send(server.url, ("people/none", "cloths/none"), "first")
+    stack.send(server.url, ("people/none", "cloths/none"), "rabbitmq-first")
     with stack.worker(logs / "worker.log") as worker, stack.sweep(logs / "sweep.log") as sweep:
         yield stack
         assert worker.alive, worker.tail()
@@ -34,13 +53,13 @@ def stack(server, servers, _migrated, tmp_path_factory):
 
 
 def test_whoever_declares_a_queue_first_a_job_runs(request, stack, server):
-    wait_for(lambda: known("first"), "the message that was sent before the worker started")
-    assert ended("first")["error"]["name"] == "InputValidationError", "its pictures do not exist"
+    wait_for(lambda: known("rabbitmq-first"), "the message that was sent before the worker started")
+    assert ended("rabbitmq-first")["error"]["name"] == "InputValidationError", "its pictures do not exist"
     keys, _ = put(request)
-    stack.send(server.url, keys, "sent")
+    stack.send(server.url, keys, "rabbitmq-sent")
     record = stack.submit(*keys)
-    wait_for(lambda: known("sent"), "the worker to write the job")
-    assert {ended(job_id)["status"] for job_id in ("sent", record["id"])} == {"succeeded"}
+    wait_for(lambda: known("rabbitmq-sent"), "the worker to write the job")
+    assert {ended(job_id)["status"] for job_id in ("rabbitmq-sent", record["id"])} == {"succeeded"}
     doctor = stack.tryon("doctor", "--json")
     assert '"check": "broker", "ok": true' in doctor.stdout
 

@@ -12,8 +12,6 @@ from tests.support.waiting import wait_for
 from tests.support.workers import ended
 from worker.artifacts.storage import storage
 
-pytestmark = pytest.mark.usefixtures("database")
-
 
 @pytest.fixture(scope="module")
 def server():
@@ -54,9 +52,9 @@ def repair(client, server):
 
 def test_an_application_without_this_package_sends_a_try_on(request, stack, server):
     keys, _ = put(request)
-    stack.send(server.url, keys, "sent")
-    wait_for(lambda: known("sent"), "the worker to write the job")
-    assert ended("sent")["status"] == "succeeded"
+    stack.send(server.url, keys, "redis-sent")
+    wait_for(lambda: known("redis-sent"), "the worker to write the job")
+    assert ended("redis-sent")["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("fault", [full, read_only, frozen])

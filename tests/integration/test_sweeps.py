@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import redis
 from redis.exceptions import ReadOnlyError, ResponseError
 from sqlalchemy import text
 
@@ -10,6 +11,8 @@ from config.errors import StorageError
 from config.settings import ConfigurationError, settings
 from db import jobs
 from db.session import engine
+from tasks import tryon
+from tests.support.stack import Stack
 from tests.support.waiting import wait_for
 from tests.support.workers import FAST_SETTINGS
 from worker.app import app
@@ -77,6 +80,34 @@ def test_no_error_ends_the_sweep(monkeypatch, error):
     assert thread.is_alive()
     stop.set()
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "repair"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (("REPLICAOF", "127.0.0.1", "9"), ("REPLICAOF", "NO", "ONE")),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_broker_that_takes_no_message_delays_a_job_only(servers, spoil, repair):
+    with redis.Redis.from_url(servers.endpoints["broker_url"]) as client:
+        client.execute_command(*spoil)
+        try:
+            assert tryon.apply_async(("people/a", "cloths/b"), task_id="job").id == "job"
+            jobs.submit("other", person_key="p", cloth_key="c", options={}, stages=stage_specs())
+            assert sweep.sweep_once(app).woken == 0
+        finally:
+            client.execute_command(*repair)
+    assert jobs.status("job")["status"] == "queued"
+    wait_for(lambda: sweep.sweep_once(app).woken, "the wake-ups to be sent again", timeout=20)
+
+
+def test_the_command_ends_with_a_signal(tmp_path):
+    log = tmp_path / "sweep.log"
+    with Stack().sweep(log):
+        wait_for(lambda: jobs.swept_ago_s() is not None, "the first sweep")
+    assert "Traceback" not in log.read_text()
 
 
 def test_sweeps_take_turns_to_delete(monkeypatch):
