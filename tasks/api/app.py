@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from config.settings import settings
 from db.session import MAX_OVERFLOW
-from tasks.api import problems, tryons
+from tasks.api import page, problems, tryons
 from tasks.api.callers import Callers
 from tasks.api.guard import BodyGuard, OriginGuard
 from tasks.api.reader import Reader
@@ -61,7 +62,9 @@ def create_app(*, keys_required: bool) -> FastAPI:
     app.state.callers = Callers(keys_required)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     app.include_router(tryons.router)
-    problems.install(app)
+    app.include_router(page.router)
+    app.mount("/static", StaticFiles(directory=page.FOLDER / "static"))
+    problems.install(app, page.show)
     _describe(app)
     return app
 

@@ -61,7 +61,7 @@ class Callers:
     async def caller(self, request: Request) -> keys.Key:
         """Return who calls. Raises ProblemError: no key, a wrong or revoked one, too many requests."""
         sent = _sent_key(request)
-        found = await self._anonymous(request) if sent is None else await self._find(sent)
+        found = await self._anonymous(request) if sent is None else await self.find(sent)
         if found is None:
             raise ProblemError(
                 "AuthenticationError",
@@ -80,7 +80,8 @@ class Callers:
         _require_local(request)
         return LOCAL
 
-    async def _find(self, sent: str) -> keys.Key | None:
+    async def find(self, sent: str) -> keys.Key | None:
+        """Return the key that a client sent; None when it is not valid."""
         now = time.monotonic()
         until, found = self._found.get(sent, (0.0, None))
         if now < until:

@@ -1,7 +1,7 @@
 """Errors as problem documents (RFC 9457) with the project's error names."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -137,11 +137,17 @@ def _of_parameters(error: RequestValidationError) -> ProblemError:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception of the application with a problem document."""
+def install(app: FastAPI, show: Callable[[Request, ProblemError], Awaitable[Response | None]]) -> None:
+    """Answer every exception of the application with a problem document, or as `show` does.
 
-    async def answer(_: Request, error: Exception) -> Response:
-        return problem_of(error).response()
+    Args:
+        app: the application.
+        show: returns the answer for a person, None for a program.
+    """
+
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        return await show(request, problem) or problem.response()
 
     for kind in (
         ProblemError,

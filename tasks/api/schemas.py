@@ -1,14 +1,10 @@
 """What the description of the HTTP interface (OpenAPI) says about bodies and answers."""
 
-import hashlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.submit import MAX_BATCH
 from worker.queue.request import TryonRequest
-
-__all__ = ["MAX_BATCH"]
 
 
 class ErrorOfJob(BaseModel):
@@ -191,8 +187,3 @@ BATCH_BODY = {
     }
 }
 PICTURE_BODY = {"requestBody": {"required": True, "content": {"image/*": {"schema": _FILE}}}}
-
-
-def tenants_key(tenant: str, idempotency_key: str) -> str:
-    """Return the idempotency key of a job: each tenant has keys of its own."""
-    return f"http:{tenant}:{hashlib.sha256(idempotency_key.encode()).hexdigest()}"

@@ -1,42 +1,29 @@
 """The routes of the HTTP interface, version 1."""
 
-import base64
-import binascii
-import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from config.errors import InputValidationError
 from config.settings import settings
 from db import jobs
 from db.keys import Key
-from tasks.api import schemas
+from tasks.api import schemas, submission
 from tasks.api.callers import caller_of
 from tasks.api.problems import ProblemError, unknown_job
 from tasks.api.reader import FINAL_STATUSES, Reader, Record
-from tasks.api.uploads import own_prefix, spool, store
+from tasks.api.uploads import spool, store
 
 MAX_WAIT_S = 60
 """Longest time that a request may wait for the end of its job, seconds: proxies close slower answers."""
 
 POLL_AGAIN_S = 1
 """When a client that polls should ask again, seconds."""
-
-MAX_FORM_FIELDS = 20
-
-_PICTURE_FIELDS = {"person": "person_key", "garment": "cloth_key"}
-"""Field of a form with a picture -> field of the request with its key."""
-
-_NUMBER_FIELDS = ("seed", "priority")
 
 Caller = Annotated[Key, Depends(caller_of)]
 JobId = Annotated[str, Path(min_length=1, max_length=255, description="The job's id.")]
@@ -82,8 +69,8 @@ async def submit(
     """Submit a try-on: two object keys, or two pictures as a form; and the options."""
     from tasks import tryon
 
-    body = await _body(request, caller)
-    arguments = _arguments(body, caller, idempotency_key)
+    body = await submission.body(request, caller)
+    arguments = submission.arguments(body, caller, idempotency_key)
     handle = await run_in_threadpool(tryon.apply_async, (), arguments)
     return await _answer(request, handle.id, prefer, created=True)
 
@@ -98,10 +85,10 @@ async def submit_batch(request: Request, caller: Caller, idempotency_key: Idempo
     """Submit several try-ons at once, all or none: each person with each garment, each with its own job."""
     from tasks import tryon
 
-    body = await _json(request)
+    body = await submission.json_body(request)
     requests = [
-        _arguments(item, caller, f"{idempotency_key}#{number}" if idempotency_key else None)
-        for number, item in enumerate(_pairs(body))
+        submission.arguments(item, caller, f"{idempotency_key}#{number}" if idempotency_key else None)
+        for number, item in enumerate(submission.pairs(body))
     ]
     handles = await run_in_threadpool(tryon.batch, requests)
     records = await run_in_threadpool(jobs.statuses, [handle.id for handle in handles])
@@ -122,11 +109,11 @@ async def list_tryons(
     page = await run_in_threadpool(
         jobs.listed,
         tenant=caller.tenant,
-        after=_cursor(cursor),
+        after=submission.cursor(cursor),
         limit=limit,
         **({} if status is None else {"statuses": [status]}),
     )
-    return JSONResponse({"tryons": page.jobs, "next": _cursor_text(page.after)})
+    return JSONResponse({"tryons": page.jobs, "next": submission.cursor_text(page.after)})
 
 
 @router.get("/tryons/{job_id}", responses=schemas.answers(200, 404))
@@ -180,17 +167,15 @@ async def cancel(request: Request, record: OwnJob) -> Response:
 @router.post("/tryons/{job_id}/retry", status_code=202, responses=schemas.answers(202, 404, 409))
 async def retry(request: Request, record: OwnJob) -> Response:
     """Start a failed or canceled job again; the stages that have succeeded stay."""
-    await run_in_threadpool(_retry, record["id"])
+    await run_in_threadpool(submission.retry, record["id"])
     return _record_response(await _reader(request).read(record["id"]), 202)
 
 
 @router.delete("/tryons/{job_id}", status_code=204, responses=schemas.answers(404))
 async def forget(record: OwnJob) -> Response:
     """Delete a job with its result, artifacts and inputs that no other job uses; cancel it if it runs."""
-    from worker.queue import retention
-
     try:
-        await run_in_threadpool(retention.forget_job, record["id"])
+        await run_in_threadpool(submission.forget, record["id"])
     except jobs.UnknownJobError:  # another request was faster
         raise unknown_job(record["id"]) from None
     return Response(status_code=204)
@@ -218,13 +203,6 @@ def _may_see(caller: Key, record: Record) -> bool:
     return bool(record["tenant"] == caller.tenant)
 
 
-def _retry(job_id: str) -> None:
-    from worker.app import app
-    from worker.queue import wake
-
-    wake.send(app, jobs.retry(job_id))
-
-
 async def _answer(request: Request, job_id: str, prefer: str | None, *, created: bool) -> Response:
     """Answer with a job's record: at once, or after the time that the client prefers to wait."""
     wait_s = _wait_s(prefer)
@@ -248,104 +226,3 @@ def _wait_s(prefer: str | None) -> int:
     """Return for how long the client prefers to wait, seconds; what is not understood is no preference."""
     found = re.search(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])", prefer or "", re.ASCII)
     return min(int(found[1]), MAX_WAIT_S) if found else 0
-
-
-async def _body(request: Request, caller: Key) -> dict[str, Any]:
-    """Return the fields of a request, JSON or a form, whose pictures are stored."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "multipart/form-data":
-        return await _json(request)
-    fields: dict[str, Any] = {}
-    async with request.form(max_files=len(_PICTURE_FIELDS), max_fields=MAX_FORM_FIELDS) as form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                if name not in _PICTURE_FIELDS:
-                    raise InputValidationError(
-                        "The fields of the pictures are person and garment.", input=name
-                    )
-                fields[_PICTURE_FIELDS[name]] = await run_in_threadpool(
-                    store, value.file, caller.tenant, name
-                )
-            elif name in _NUMBER_FIELDS and re.fullmatch(r"\d{1,12}", value, re.ASCII):
-                fields[name] = int(value)
-            elif name == "webhook_events":
-                fields[name] = [event.strip() for event in value.split(",")]
-            else:
-                fields[name] = value
-    return fields
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request's body. Raises ProblemError and InputValidationError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise ProblemError("UnsupportedMediaTypeError", 415, "Send application/json or multipart/form-data.")
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise InputValidationError(f"The body is not JSON: {error}", input="body") from error
-    if not isinstance(body, dict):
-        raise InputValidationError("The body must be a JSON object.", input="body")
-    return body
-
-
-def _arguments(body: Mapping[str, Any], caller: Key, idempotency_key: str | None) -> dict[str, Any]:
-    """Return the arguments of `tryon` for a request of this caller. Raises InputValidationError."""
-    for name in ("tenant", "idempotency_key"):
-        if name in body:
-            raise InputValidationError("The API key and the header Idempotency-Key say it.", input=name)
-    for name in _PICTURE_FIELDS.values():
-        _require_own(caller, name, body.get(name))
-    arguments = {**body, "tenant": caller.tenant}
-    if caller.webhook_url is not None:
-        arguments.setdefault("webhook_url", caller.webhook_url)
-    if idempotency_key is not None:
-        arguments["idempotency_key"] = schemas.tenants_key(caller.tenant, idempotency_key)
-    return arguments
-
-
-def _require_own(caller: Key, name: str, key: object) -> None:
-    """Raise InputValidationError for an object that the caller may not name."""
-    prefixes = [own_prefix(caller.tenant), *([] if caller.input_prefix is None else [caller.input_prefix])]
-    if isinstance(key, str) and not key.startswith(tuple(prefixes)):
-        raise InputValidationError(
-            f"The API key allows objects whose keys begin with {' or '.join(prefixes)}; upload the picture "
-            "with POST /v1/pictures, or as a form.",
-            input=name,
-        )
-
-
-def _pairs(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the requests of a batch: each person with each garment, with the options of all."""
-    options = {name: value for name, value in body.items() if name not in ("person_keys", "cloth_keys")}
-    people, garments = (_keys(body, name) for name in ("person_keys", "cloth_keys"))
-    if len(people) * len(garments) > schemas.MAX_BATCH:
-        raise InputValidationError(f"A batch has at most {schemas.MAX_BATCH} try-ons.", input="cloth_keys")
-    return [
-        {**options, "person_key": person, "cloth_key": garment} for person in people for garment in garments
-    ]
-
-
-def _keys(body: Mapping[str, Any], name: str) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list) or not value:
-        raise InputValidationError("A batch needs a list of at least one object key.", input=name)
-    return value
-
-
-def _cursor(text: str | None) -> tuple[datetime, str] | None:
-    if text is None:
-        return None
-    with suppress(ValueError, binascii.Error, TypeError):
-        moment, job_id = json.loads(base64.urlsafe_b64decode(text))
-        if isinstance(job_id, str) and job_id.isprintable():
-            created_at = datetime.fromisoformat(moment)
-            if created_at.tzinfo is not None:
-                return created_at, job_id
-    raise InputValidationError("It is not `next` of a list of jobs.", input="cursor")
-
-
-def _cursor_text(after: tuple[datetime, str] | None) -> str | None:
-    if after is None:
-        return None
-    return base64.urlsafe_b64encode(json.dumps([after[0].isoformat(), after[1]]).encode()).decode()

@@ -3,33 +3,9 @@
 import numpy as np
 
 from worker.images.arrays import Image, Labels
+from worker.parsing.colours import COLOURS
 
-_COLOURS = np.array(
-    [
-        (0, 0, 0),
-        (128, 0, 0),
-        (254, 0, 0),
-        (0, 85, 0),
-        (169, 0, 51),
-        (254, 85, 0),
-        (0, 0, 85),
-        (0, 119, 220),
-        (85, 85, 0),
-        (0, 85, 85),
-        (85, 51, 0),
-        (52, 86, 128),
-        (0, 128, 0),
-        (0, 0, 254),
-        (51, 169, 220),
-        (0, 254, 254),
-        (85, 254, 169),
-        (169, 254, 85),
-        (254, 254, 0),
-        (254, 169, 0),
-    ],
-    np.uint8,
-)
-"""RGB by label: the palette of the published CIHP and LIP label maps."""
+_COLOURS = np.array(COLOURS, np.uint8)
 
 
 def colourise(labels: Labels) -> Image:
