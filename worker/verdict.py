@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from worker.cloth.landmarks import GarmentLandmarks
-from worker.images.arrays import Canvas, Flags, Floats, Image, Mask
+from worker.images.arrays import Canvas, Flags, Floats, Image, Indices, Mask
 from worker.images.compare import max_difference
 from worker.images.maps import Body25 as J
 from worker.images.maps import Pose
@@ -161,11 +161,14 @@ def colour_distance(garment: Image, mask: Mask, worn: Image, visible: Flags, exp
 
     100 where the garment is not visible at all.
     """
-    in_garment, on_body = garment[mask >= 128], worn[visible]
+    in_garment, on_body = np.flatnonzero(mask >= 128), np.flatnonzero(visible)
     if not len(in_garment) or not len(on_body):
         return 100.0
     count = min(_SAMPLES, len(in_garment), len(on_body))
-    samples = [_evenly_spaced(colours, count).astype(np.float64) for colours in (in_garment, on_body)]
+    samples = [
+        picture.reshape(-1, 3)[_evenly_spaced(positions, count)].astype(np.float64)
+        for picture, positions in ((garment, in_garment), (worn, on_body))
+    ]
     samples[1] = np.clip(samples[1] / exposure, 0, 255)
     lab = [rgb2lab(colours[None] / 255)[0] for colours in samples]
     rows, columns = linear_sum_assignment(cdist(lab[0], lab[1], "sqeuclidean"))
@@ -195,9 +198,11 @@ def left_over(before: Canvas, region: Mask, old: Flags, beside: Flags, reach: in
     lab = np.asarray(cv2.cvtColor(before, cv2.COLOR_RGB2LAB), np.uint8)
     elsewhere = beside & ~near
     stray = np.zeros_like(old)
-    if elsewhere.any():
-        likely = _likelihood(lab, old) > _LIKELIHOOD_RATIO * _likelihood(lab, elsewhere)
-        candidates = near & beside & likely & unchanged
+    candidates = near & beside & unchanged
+    if elsewhere.any() and candidates.any():
+        colours = lab[candidates]
+        in_old, in_rest = (_likelihood(lab, area, colours) for area in (old, elsewhere))
+        candidates[candidates] = in_old > _LIKELIHOOD_RATIO * in_rest
         # Single pixels are noise.
         opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         stray = np.asarray(opened > 0)
@@ -241,17 +246,17 @@ def pose_confidence(pose: Pose) -> float:
     return float(np.mean(pose.body[list(_BODY), 2]))
 
 
-def _evenly_spaced(colours: Image, count: int) -> Image:
-    """Return that many of the colours (n, 3), evenly spaced in their order: the choice is deterministic."""
-    return np.asarray(colours[np.linspace(0, len(colours) - 1, count).astype(int)])
+def _evenly_spaced(positions: Indices, count: int) -> Indices:
+    """Return that many of the positions (n,), evenly spaced in their order: the choice is deterministic."""
+    return np.asarray(positions[np.linspace(0, len(positions) - 1, count).astype(int)])
 
 
-def _likelihood(lab: Image, area: Flags) -> Floats:
-    """Return the likelihood of each pixel's colour in the area, from a smoothed histogram, float32 (h, w)."""
+def _likelihood(lab: Image, area: Flags, colours: Image) -> Floats:
+    """Return the likelihood of colours (n, 3) in the area, from a smoothed histogram, float32 (n,)."""
     bins = 24
     counts = cv2.calcHist([lab], [0, 1, 2], area.astype(np.uint8), [bins] * 3, [0, 256] * 3)
     for axis in range(3):
         counts = (np.roll(counts, 1, axis) + 2 * counts + np.roll(counts, -1, axis)) / 4
-    index = (lab.astype(np.int32) * bins) >> 8
+    index = (colours.astype(np.int32) * bins) >> 8
     share = counts / counts.sum() + 1e-6
     return np.asarray(share[index[..., 0], index[..., 1], index[..., 2]], np.float32)

@@ -1,5 +1,6 @@
 """The measures that place a garment: shoulders, neck, sides and arms, from joints and silhouette."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 from config.errors import PoseError
 from worker.images.arrays import Flags, Floats, Labels, Mask, Points
 from worker.images.maps import Body25 as J
-from worker.images.maps import Part, Pose
+from worker.images.maps import Part, Pose, has_label
 
 CLOTHES = (Part.UPPER_CLOTHES, Part.DRESS, Part.COAT)
 """The labels of the old garment: what is removed before the new garment is put on."""
@@ -163,7 +164,7 @@ def measure(pose: Pose, parse: Labels, person: Mask) -> Body:
     size = max(width, 0.62 * min(float(np.linalg.norm(hips - neck)), 1.6 * width), 20.0)
 
     solid = (person >= 128) | (parse > 0)
-    cloth = np.isin(parse, CLOTHES)
+    cloth = has_label(parse, CLOTHES)
     arms = {
         side: _arm(
             [pose.xy(j).astype(float) if pose.seen(j) else None for j in joint[side]],
@@ -174,7 +175,7 @@ def measure(pose: Pose, parse: Labels, person: Mask) -> Body:
         )
         for side in SIDES
     }
-    trunk = cloth | np.isin(parse, (Part.NECK, Part.SCARF, Part.LEFT_ARM, Part.RIGHT_ARM))
+    trunk = cloth | has_label(parse, (Part.NECK, Part.SCARF, Part.LEFT_ARM, Part.RIGHT_ARM))
     top_edge = _top_edge(trunk, solid)
     tip = {side: _tip(shoulder[side], neck, size, trunk) for side in SIDES}
     side_x = {side: _side(side, neck, hips, shoulder[side], size, solid, parse, arms[side]) for side in SIDES}
@@ -236,7 +237,7 @@ def _arm(joints: list[Points | None], size: float, side: str, parse: Labels, sol
     height, width = parse.shape
     outer, inner = _arm_edges(centre, normal, expected, parse, solid)
     at_pixel = np.clip(centre.astype(int), 0, [width - 1, height - 1])
-    bare = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    bare = has_label(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
     visible = bare[at_pixel[:, 1], at_pixel[:, 0]]
     bare_outer, bare_inner = _bare_edges(outer, inner, expected, visible)
     to_hand = None
@@ -293,8 +294,8 @@ def _arm_edges(
     """Return the distances from the centre to the silhouette on the outer and the inner side, pixels."""
     # The outer side is usually seen against the background, the inner one beside the trunk or in front of
     # trousers.
-    own = np.isin(parse, (*CLOTHES, Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
-    similar = solid & ~np.isin(parse, (Part.PANTS, Part.SKIRT))
+    own = has_label(parse, (*CLOTHES, Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    similar = solid & ~has_label(parse, (Part.PANTS, Part.SKIRT))
     outer, inner = (
         np.array(
             [_edge(p, sign * n, own, similar, e) for p, n, e in zip(centre, normal, expected, strict=True)]
@@ -396,7 +397,7 @@ def _side(
     ratio = _smooth(np.asarray(blurred), 0.07 * size)
     # A coat is wider than the body; the garment that replaces it is not.
     torso = slice(max(0, int(neck[1])), max(1, int(hips[1])))
-    cloth_pixels = np.isin(parse[torso], CLOTHES).sum()
+    cloth_pixels = has_label(parse[torso], CLOTHES).sum()
     most = 1.2 if 2 * np.count_nonzero(parse[torso] == Part.COAT) > cloth_pixels else 1.5
     return np.asarray(middle + sign * expected * np.clip(ratio, 0.7, most))
 
@@ -416,21 +417,22 @@ def _measured_side(
     if arm is not None:
         band = arm.band((height, width), skin=True, first=0.35)
     # Hips with a label of their own are visible, also directly beside the arm.
-    hips_visible = np.isin(parse, (Part.PANTS, Part.SKIRT))
-    blocked = ((band > 0) & ~hips_visible) | np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    hips_visible = has_label(parse, (Part.PANTS, Part.SKIRT))
+    blocked = ((band > 0) & ~hips_visible) | has_label(parse, (Part.LEFT_ARM, Part.RIGHT_ARM))
+    rows = np.arange(first_row, height)
+    middle, expected = middle[rows, None], expected[rows, None]
+    steps = np.arange(math.ceil(expected.max(initial=0)))
+    away = 0.5 * expected + steps
+    columns = np.round(middle + sign * away).astype(int)
+    within = (away < 1.5 * expected) & (columns >= 0) & (columns < width)
+    columns = columns.clip(0, width - 1)
+    hidden = blocked[rows[:, None], columns]
+    ends = within & (~solid[rows[:, None], columns] | hidden)
+    end = ends.argmax(1)
+    # An arm in front of the trunk hides its side.
+    in_front = hidden[np.arange(len(rows)), end] & (end < 0.25 * expected[:, 0])
     measured = np.full(height, np.nan)
-    for y in range(first_row, height):
-        limit = 1.5 * expected[y]
-        xs = np.round(middle[y] + sign * np.arange(0.5 * expected[y], limit)).astype(int)
-        xs = xs[(xs >= 0) & (xs < width)]
-        if len(xs) == 0:
-            continue
-        ends = np.nonzero(~solid[y, xs] | blocked[y, xs])[0]
-        if len(ends) == 0:
-            continue
-        if blocked[y, xs[ends[0]]] and ends[0] < 0.25 * expected[y]:
-            continue  # an arm in front of the trunk hides its side
-        measured[y] = 0.5 * expected[y] + ends[0]
+    measured[rows] = np.where(ends.any(1) & ~in_front, 0.5 * expected[:, 0] + end, np.nan)
     return measured
 
 

@@ -18,8 +18,9 @@ from worker.geometric.warp import fit_spline, folded_share, refuse_folds, sampli
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask
 from worker.images.fingers import hand_area
 from worker.images.frame import HEIGHT, WIDTH
-from worker.images.maps import Part, Pose
+from worker.images.maps import Part, Pose, has_label
 from worker.images.regions import regions_that_touch, without_small_regions
+from worker.images.shapes import window
 from worker.verdict import Verdict
 
 _SMOOTHINGS = (1e-3, 2e-2, 0.2)  # of the spline: the next one is tried when a part folds
@@ -31,6 +32,7 @@ _BESIDE_REACH = 0.15  # distance from the old garment where remains of it are lo
 _SHOULDER_RADIUS = 0.9  # of the round of the shoulder that a sleeve may cover, widths of the arm there
 _REACH = 45  # pixels around the convex hull of a part's points where the part may be visible
 _MARGIN = 120  # pixels around a part's points that it is warped for: as far as `fit.rims` may extend it
+_FEATHER_REACH = 12  # pixels over which an area's feathered edge can extend
 _MIN_REGION = 0.01  # area of a bare arm, in units of Body.size squared: smaller regions are, say, buttons
 
 
@@ -135,13 +137,13 @@ def try_on(
     """
     body = bodies.measure(pose, parse, person_mask)
     pattern = take_apart(garment)
-    placement = place(pattern, body, np.isin(parse, bodies.CLOTHES), parse == Part.DRESS)
+    placement = place(pattern, body, has_label(parse, bodies.CLOTHES), parse == Part.DRESS)
     # The parts of the old garment that stay on get another label.
     parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)
     kept = tail(parse, body, placement)
     refuse_coat(parse, kept, body)
     parse = np.where(kept, np.uint8(Part.SKIRT), parse)
-    person = _Person(image_rgb, pose, parse, person_mask, body, np.isin(parse, bodies.CLOTHES))
+    person = _Person(image_rgb, pose, parse, person_mask, body, has_label(parse, bodies.CLOTHES))
 
     layers = _warped_layers(pattern, person, placement)
     _extend(layers, person, placement)
@@ -156,7 +158,7 @@ def try_on(
     alpha = np.maximum(composite.garment, filled * (1 - composite.head))
     region = np.round(np.where(alpha < 1 / 255, 0, alpha) * 255).astype(np.uint8)
     result = np.clip(np.round(composite.picture), 0, 255).astype(np.uint8)
-    result[region == 0] = image_rgb[region == 0]
+    np.copyto(result, image_rgb, where=(region == 0)[..., None])
     warped, warped_mask = _garment_alone(layers)
     return TryOn(
         result,
@@ -185,8 +187,8 @@ def _extend(layers: dict[str, Layer], person: _Person, placement: Placement) -> 
     sleeves = {side: layer for side, layer in layers.items() if side != "trunk"}
     worn = fit.Worn(
         cloth=person.cloth,
-        bare=np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM)),
-        lower=np.isin(parse, uncover.LOWER),
+        bare=has_label(parse, (Part.LEFT_ARM, Part.RIGHT_ARM)),
+        lower=has_label(parse, uncover.LOWER),
         neck=parse == Part.NECK,
         coat=parse == Part.COAT,
     )
@@ -196,8 +198,12 @@ def _extend(layers: dict[str, Layer], person: _Person, placement: Placement) -> 
         own = layer.alpha > 0.5
         # The stairs of label edges and the old garment's ruffles and puffs are rounded off.
         sigma = _ROUNDING * person.body.size
-        rounded = cv2.GaussianBlur((own | rims[name]).astype(np.float32), (0, 0), sigma) > 0.5
-        layer.alpha = np.maximum(layer.alpha, _feathered(own | (rounded & rims[name])))
+        part = window(rims[name], 4 * sigma)
+        extended = own | rims[name]
+        if rims[name].any():
+            rounded = cv2.GaussianBlur(extended[part].astype(np.float32), (0, 0), sigma) > 0.5
+            extended[part] = own[part] | (rounded & rims[name][part])
+        layer.alpha = np.maximum(layer.alpha, _feathered(extended))
     for layer in sleeves.values():
         # The trunk continues under the seam, so that nothing shows through two feathered edges.
         joint = fit.within(trunk.alpha, 12) & fit.within(layer.alpha, 6)
@@ -216,7 +222,7 @@ def _composited(
     garment = np.zeros(parse.shape, np.float32)
     front = _front_arms(parse, body, placement.cuff, plate.filled & plate.arms)
     for name, layer in layers.items():
-        _composite(picture, layer.colour * light[..., None], layer.alpha)
+        _composite(picture, layer.colour, layer.alpha, light)
         garment = np.maximum(garment, layer.alpha)
         if name == "trunk":
             _composite(picture, base, front)
@@ -253,8 +259,8 @@ def _verdict(
     not_head = composite.head < 0.5
     guessed = plate.guessed & (worn < 0.5) & not_head & (composite.hands < 0.5)
     reach = round(_BESIDE_REACH * person.body.size)
-    beside = np.isin(person.parse, _BESIDE)
-    lower = np.isin(person.parse, uncover.LOWER)
+    beside = has_label(person.parse, _BESIDE)
+    lower = has_label(person.parse, uncover.LOWER)
     return verdict.judge(
         {
             "changed": verdict.changed_share(before, result, region),
@@ -291,11 +297,12 @@ def _warped_sleeve(
             visible = fit.within(band / 255, 8)
         piece = _warped_part(colour, alpha, segment.match, "sleeve", visible)
         # Colours continue beyond the alpha, because the sleeve may be extended later.
-        own = fit.within(piece.alpha, 30) & ~fit.within(whole.alpha, 1)
         if segment is segments[0]:
-            own[:] = True
-        whole.colour[own] = piece.colour[own]
-        _composite(whole.colour, piece.colour, np.where(own, 0, piece.alpha))
+            whole.colour = piece.colour
+        else:
+            own = fit.within(piece.alpha, 30) & ~fit.within(whole.alpha, 1)
+            np.copyto(whole.colour, piece.colour, where=own[..., None])
+            _composite(whole.colour, piece.colour, np.where(own, 0, piece.alpha))
         whole.alpha = np.maximum(whole.alpha, piece.alpha)
         whole.folded = max(whole.folded, piece.folded)
         whole.stretched = max(whole.stretched, piece.stretched)
@@ -344,22 +351,28 @@ def _warped_part(
     return layer
 
 
-def _composite(picture: Floats, colour: Floats, alpha: Floats) -> None:
-    """Composite a colour on the picture, in place."""
-    where = alpha > 0
-    a = alpha[where][:, None]
-    picture[where] = a * colour[where] + (1 - a) * picture[where]
+def _composite(picture: Floats, colour: Floats, alpha: Floats, light: Floats | None = None) -> None:
+    """Composite a colour on the picture, in place; `light`, (h, w), multiplies the colour."""
+    part = window(alpha > 0)
+    change = colour[part] * light[part][..., None] if light is not None else colour[part].astype(np.float32)
+    change -= picture[part]
+    change *= alpha[part][..., None]
+    picture[part] += change
 
 
 def _feathered(area: Flags, sigma: float = 1.2) -> Floats:
     """Return an area's alpha with smooth edges, float32: label maps have stairs for edges."""
-    blurred = cv2.GaussianBlur(area.astype(np.float32), (0, 0), 2.5)
-    return np.asarray(np.clip((blurred - 0.5) * 2.5 / sigma + 0.5, 0, 1))
+    part = window(area, _FEATHER_REACH)
+    feathered = np.zeros(area.shape, np.float32)
+    if area.any():
+        blurred = cv2.GaussianBlur(area[part].astype(np.float32), (0, 0), 2.5)
+        feathered[part] = np.clip((blurred - 0.5) * 2.5 / sigma + 0.5, 0, 1)
+    return feathered
 
 
 def _bare_arms(parse: Labels, body: bodies.Body) -> Flags:
     """Return where bare arms, hands or gloves are, without small regions such as buttons, bool."""
-    area = np.isin(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
+    area = has_label(parse, (Part.LEFT_ARM, Part.RIGHT_ARM, Part.GLOVE))
     return without_small_regions(area, int(_MIN_REGION * body.size**2) + 1)
 
 
@@ -402,7 +415,7 @@ def _hands(parse: Labels, body: bodies.Body, placement: Placement) -> Floats:
 
 def _head(parse: Labels, cloth: Flags, body: bodies.Body) -> Floats:
     """Return the alpha of the head and of what hangs in front of the garment, hair or a scarf."""
-    head = np.isin(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES, Part.SCARF))
+    head = has_label(parse, (Part.HAIR, Part.FACE, Part.HAT, Part.SUNGLASSES, Part.SCARF))
     # Glasses that hang on the old garment, and buttons labelled as hair, are removed with it.
     above_shoulders = np.broadcast_to(np.arange(len(parse))[:, None] < body.neck[1], parse.shape)
     head = regions_that_touch(head, above_shoulders)

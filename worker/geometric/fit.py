@@ -8,6 +8,7 @@ import numpy as np
 from worker.geometric.body import SIDES, Body
 from worker.geometric.place import Placement
 from worker.images.arrays import Flags, Floats
+from worker.images.shapes import window
 
 _RIM = 0.055  # width of the rim of the old garment that the new one takes over, in units of Body.size
 _ARM = 0.16  # the same for a bare arm beside its own sleeve
@@ -59,7 +60,8 @@ def rims(
     between = (rows > placement.armpit_row) & (columns > right_arm) & (columns < left_arm)
     shoulders = _bare_shoulders(rows, columns, worn, body, placement)
     parts = {"trunk": trunk, **sleeves}
-    distance = {name: _distance(alpha) for name, alpha in parts.items()}
+    farthest = max(_RIM, _ARM, _SHOULDER, _HIPS, _GAP) * body.size
+    distance = {name: _distance(alpha, farthest) for name, alpha in parts.items()}
     taken: dict[str, Flags] = {}
     for name in parts:
         others = [distance[other] for other in parts if other != name]
@@ -135,11 +137,14 @@ def _axis(body: Body, side: str, rows: Floats) -> Floats:
 
 def within(alpha: Floats | Flags, pixels: float) -> Flags:
     """Return the pixels inside a part of the garment or nearer to it than a distance, bool."""
-    return np.asarray(_distance(alpha) < pixels)
+    return np.asarray(_distance(alpha, pixels) < pixels)
 
 
-def _distance(alpha: Floats | Flags) -> Floats:
-    """Return each pixel's distance from a part of the garment, pixels; infinite for an empty part."""
-    if not (alpha > 0.5).any():
-        return np.full(alpha.shape, np.inf, np.float32)
-    return np.asarray(cv2.distanceTransform((alpha <= 0.5).astype(np.uint8), cv2.DIST_L2, 5))
+def _distance(alpha: Floats | Flags, limit: float) -> Floats:
+    """Return each pixel's distance from a part of the garment, pixels; infinite beyond a limit."""
+    part = np.asarray(alpha > 0.5)
+    near = window(part, limit + 1)
+    distance = np.full(alpha.shape, np.inf, np.float32)
+    if part.any():
+        distance[near] = cv2.distanceTransform((~part[near]).astype(np.uint8), cv2.DIST_L2, 5)
+    return distance

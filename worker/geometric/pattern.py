@@ -14,6 +14,7 @@ from worker.geometric.body import SIDES
 from worker.geometric.paint import mirrored
 from worker.images.arrays import Canvas, Flags, Floats, Mask, Points
 
+_AROUND_NECK = 24  # pixels around the collar's edge that are looked at: for gradients and the outline
 _OVERLAP = 10  # pixels by which trunk and sleeve overlap at their seam, so that no gap opens there
 _STATIONS = (
     0.12,
@@ -108,7 +109,8 @@ def _gap_beside_sleeve(image: Canvas, beyond: Floats, armpit_row: float, sleeve:
     beyond: see `_beyond_seam`.
     """
     reach = 30 if sleeve == "long" else 14
-    gap = (np.abs(image.astype(np.int16) - BACKGROUND).max(2) < 16) & (np.abs(beyond) < reach)
+    lowest, highest = (BACKGROUND - 15,) * 3, (BACKGROUND + 15,) * 3
+    gap = (cv2.inRange(image, lowest, highest) > 0) & (np.abs(beyond) < reach)
     gap[: int(armpit_row) - 40] = False
     return np.asarray(cv2.dilate(gap.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
 
@@ -134,14 +136,14 @@ def _without_rim(mask: Mask) -> Floats:
 def _beyond_seam(side: str, landmarks: Landmarks, solid: Flags) -> Floats:
     """Return each pixel's distance from the seam, positive on the sleeve's side, pixels, float32 (h, w)."""
     height, width = solid.shape
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    x, y = np.arange(width)[None] + 0.5, np.arange(height) + 0.5
     shoulder, armpit, hem = (landmarks[f"{side}_{name}"] for name in ("shoulder", "armpit", "hem"))
     sign = -1.0 if side == "r" else 1.0
     # Above the armpit the seam runs from armpit to shoulder; below it the trunk's side separates them.
-    edge = np.interp(y[:, 0], [shoulder[1], armpit[1]], [shoulder[0], armpit[0]])
-    below = y[:, 0] > armpit[1]
+    edge = np.interp(y, [shoulder[1], armpit[1]], [shoulder[0], armpit[0]])
+    below = y > armpit[1]
     edge[below] = _between(side, solid, armpit, hem)[below]
-    return np.asarray((sign * (x - edge[:, None])), np.float32)
+    return np.asarray(sign * (x.astype(np.float32) - edge[:, None].astype(np.float32)), np.float32)
 
 
 def _between(side: str, solid: Flags, armpit: Points, hem: Points) -> Floats:
@@ -317,6 +319,12 @@ def _steadiest_curve(
         shapes: the curves to compare.
         settings: the range of the depth.
     """
+    # Only the part of the picture around the curves is looked at.
+    corner = np.maximum(np.floor(base.min(0)).astype(int) - _AROUND_NECK, 0)
+    lowest = np.array([0.0, (1 + settings.reach) * depth])
+    end = np.ceil(base.max(0) + lowest).astype(int) + _AROUND_NECK
+    part = slice(corner[1], end[1]), slice(corner[0], end[0])
+    image, solid, base = np.ascontiguousarray(image[part]), solid[part], base - corner
     lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1.5).astype(np.float32)
     # The garment's own outline is excluded.
     deep = cv2.erode(solid.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
@@ -336,7 +344,7 @@ def _steadiest_curve(
         score = float(np.quantile(np.linalg.norm(across, axis=1), 0.35) * prior * (1 - 2 * inset))
         if score > best_score:
             best, best_score = whole, score
-    return best
+    return np.asarray(best + corner)
 
 
 def _curve(base: Points, depth: float, shape: tuple[float, float], inset: float = 0.0) -> Points:

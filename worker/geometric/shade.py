@@ -3,11 +3,15 @@
 import cv2
 import numpy as np
 
-from worker.images.arrays import Canvas, Flags, Floats
+from worker.images.arrays import Canvas, Flags, Floats, Image
 from worker.images.frame import FILL
+from worker.images.shapes import window
 
 _MIN_LIGHT, _MAX_LIGHT = 0.82, 1.15
 """Limits of the light: a garment is not darkened or lightened more."""
+
+_REACH = 60
+"""Distance from the old garment over which its light fades to 1, pixels."""
 
 _DARK, _BRIGHT = 140, 200
 """Grey levels. A photograph whose 99.5 % quantile is below the first was taken in too little light; the
@@ -21,8 +25,9 @@ def exposure(image: Canvas) -> float:
     or dark skin alone does not darken a garment.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    photographed = grey[(image != FILL).any(axis=2)]  # without the canvas around the photograph
-    brightest = float(np.quantile(photographed, 0.995)) if photographed.size else 255.0
+    surround = cv2.inRange(image, (FILL, FILL, FILL), (FILL, FILL, FILL))  # the canvas around the photograph
+    counts = cv2.calcHist([grey], [0], cv2.bitwise_not(surround), [256], [0, 256]).ravel().cumsum()
+    brightest = float(np.searchsorted(counts, 0.995 * counts[-1])) if counts[-1] else 255.0
     return 1.0 if brightest >= _DARK else max(brightest / _BRIGHT, 0.05)
 
 
@@ -36,8 +41,16 @@ def light(image: Canvas, cloth: Flags) -> Floats:
     1 far from the old garment. It is smoothed, so that a print does not show, and weaker where the old
     garment is patterned, because there the differences are not caused by light.
     """
-    if cloth.sum() < 500:
-        return np.ones(cloth.shape, np.float32)
+    whole = np.ones(cloth.shape, np.float32)
+    if cloth.sum() >= 500:
+        # Beyond its reach the light is 1.
+        part = window(cloth, _REACH)
+        whole[part] = _light(np.ascontiguousarray(image[part]), cloth[part])
+    return whole
+
+
+def _light(image: Image, cloth: Flags) -> Floats:
+    """Return `light` for the part of the picture around the old garment."""
     inner = cv2.erode(cloth.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(np.float32)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8
     logs = np.log(grey)

@@ -8,7 +8,7 @@ from worker.geometric.body import CLOTHES, SIDES, Body
 from worker.geometric.fit import within
 from worker.geometric.place import Placement
 from worker.images.arrays import Flags, Labels
-from worker.images.maps import Part
+from worker.images.maps import Part, has_label
 
 # A part of the old garment that extends less far below the new hem is removed with the rest. In units of
 # Body.size: for a dress or a coat, and for a shirt over trousers or a skirt, which can be extended upwards.
@@ -34,7 +34,7 @@ def tail(parse: Labels, body: Body, placement: Placement) -> Flags:
     """
     rows = np.arange(parse.shape[0])[:, None] + 0.5
     below = rows > placement.hem[None, :] + 1
-    long = np.isin(parse, CLOTHES) & below & _flared(body, placement)
+    long = has_label(parse, CLOTHES) & below & _flared(body, placement)
     for side in SIDES:
         arm = body.arms[side]
         if arm is not None:
@@ -44,8 +44,8 @@ def tail(parse: Labels, body: Body, placement: Placement) -> Flags:
             root = arm.band((parse.shape[0], parse.shape[1]), skin=True, first=1.7)
             long &= ~within(root / 255, 0.1 * body.size)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(long.astype(np.uint8))
-    over_trousers = np.isin(parse, (Part.PANTS, Part.SKIRT)).sum() > (0.2 * body.size) ** 2
-    long_pixels = np.bincount(pieces[np.isin(parse, (Part.DRESS, Part.COAT))], minlength=len(stats))
+    over_trousers = has_label(parse, (Part.PANTS, Part.SKIRT)).sum() > (0.2 * body.size) ** 2
+    long_pixels = np.bincount(pieces[has_label(parse, (Part.DRESS, Part.COAT))], minlength=len(stats))
     is_long = 2 * long_pixels > stats[:, cv2.CC_STAT_AREA]
     min_length = np.where(is_long | (not over_trousers), _MIN_LENGTH, _MIN_LENGTH_OVER_TROUSERS) * body.size
     tall = stats[:, cv2.CC_STAT_HEIGHT] > min_length
@@ -74,17 +74,18 @@ def refuse_coat(parse: Labels, kept: Flags, body: Body) -> None:
 def _flared(body: Body, placement: Placement) -> Flags:
     """Return where a skirt may be that starts at the hem, as wide as the hem there, bool (1024, 768)."""
     height = len(body.side_x["r"])
-    rows = np.arange(height)[:, None] + 0.5
-    columns = np.arange(len(placement.hem))[None, :] + 0.5
+    rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
+    columns = np.arange(len(placement.hem), dtype=np.float32)[None, :] + 0.5
     at = int(np.clip(np.median(placement.hem), 0, height - 1))
-    wider = 0.03 * body.size + _FLARE * np.maximum(rows - placement.hem[None, :], 0)
-    return np.asarray((columns > body.side_x["r"][at] - wider) & (columns < body.side_x["l"][at] + wider))
+    wider = 0.03 * body.size + _FLARE * np.maximum(rows - placement.hem[None, :].astype(np.float32), 0)
+    right, left = float(body.side_x["r"][at]), float(body.side_x["l"][at])
+    return np.asarray((columns > right - wider) & (columns < left + wider))
 
 
 def hood(parse: Labels, body: Body) -> Flags:
     """Return where the old garment is worn on the head, bool (1024, 768): what it hides is unknown."""
     rows = np.arange(parse.shape[0])[:, None]
-    cloth = np.isin(parse, CLOTHES)
+    cloth = has_label(parse, CLOTHES)
     on_head = cloth & (rows < body.neck[1] - _HEAD * body.size)
     if np.count_nonzero(on_head) < (_MIN_HOOD * body.size) ** 2:
         return np.zeros_like(cloth)

@@ -12,8 +12,9 @@ from worker.geometric.paint import diffuse, grain, textured
 from worker.geometric.place import Placement, shoulder_line, stub
 from worker.images.arrays import Canvas, Flags, Floats, Labels, Mask, Points
 from worker.images.compare import max_difference
-from worker.images.maps import Part
+from worker.images.maps import Part, has_label
 from worker.images.regions import without_small_regions
+from worker.images.shapes import Window, window
 
 _SKIN = (Part.NECK, Part.LEFT_ARM, Part.RIGHT_ARM)
 RIM, SKIN_RIM = 7, 15
@@ -23,6 +24,10 @@ _REDDER = (0.85, 1.05, 1.15)
 _THROAT_REACH, _LIMB_REACH = 0.2, 0.4
 """Distances over which the light on visible skin is continued, in units of Body.size."""
 _TO_ELBOW = 0.9  # position on the arm from which a sleeve covers the upper arm, 1 at the elbow
+_CELL = 4
+"""Side of the cells in which the light on visible skin is continued, pixels."""
+_DARKEST = 1e-3
+"""Least light on skin, of which a logarithm can be taken."""
 _LONG = 1.8  # position on the arm that a long sleeve reaches at least, 2 at the wrist
 _STAINED = (70.0, 12.0)
 """A pixel that differs more from inpainted skin, in lightness or in a and b (8-bit CIELAB), is not skin."""
@@ -100,14 +105,16 @@ def plate(
     if background is not None:
         picture[areas.ground] = textured(picture, known_ground, areas.ground, background)
     if areas.skin.any():
-        skin = _skin(image, parse, body, light * _rounded(areas.shape, body), rng)
+        part = window(removed, 4 * _shadow(body))
+        skin = np.zeros_like(picture)
+        skin[part] = _skin(image, parse, body, light * _rounded(areas.shape, body), part, rng)
         share = _skin_alpha(image, parse, skin, areas, body, hands)
-        picture = share[..., None] * skin + (1 - share[..., None]) * picture
+        picture[part] += share[part][..., None] * (skin[part] - picture[part])
         filled |= share > 0.01
     if areas.lower.any():
-        picture[areas.lower] = _lower_clothes(image, np.isin(parse, LOWER), areas.lower)
+        picture[areas.lower] = _lower_clothes(image, has_label(parse, LOWER), areas.lower)
     # The rim beside the label is not guessed: there the background was visible before.
-    guessed = areas.ground & ~areas.skin & np.isin(parse, CLOTHES)
+    guessed = areas.ground & ~areas.skin & has_label(parse, CLOTHES)
     return Plate(picture, filled, areas.arms, guessed)
 
 
@@ -123,9 +130,9 @@ def _areas(parse: Labels, removed: Flags, body: Body, placement: Placement) -> _
     shape = (arms > 0) | ((trunk > 0) & ~below)
     skin = removed & shape
     # Below the hem the lower garment is continued where it is nearer than the background.
-    lower = np.isin(parse, LOWER)
+    lower = has_label(parse, LOWER)
     lower_area = removed & below & ~skin & _nearer(lower, parse == 0) & (lower | _hips(body, parse.shape))
-    ground = removed & ~lower_area & ~np.isin(parse, _SKIN)
+    ground = removed & ~lower_area & ~has_label(parse, _SKIN)
     return _Areas(removed, shape, arms > 0, skin, lower_area, ground)
 
 
@@ -136,16 +143,21 @@ def _skin_alpha(
 
     skin: the inpainted skin, float32 (h, w, 3).
     """
-    bare = np.isin(parse, _SKIN)
+    bare = has_label(parse, _SKIN)
     shadow = _shadow(body)
     # It blends into its own arm only: a hand in front of the chest is not changed.
     own = (areas.skin | (parse == Part.NECK) | dilated(areas.arms, 9)) & ~hands
     reach = dilated(areas.skin, 2 * shadow + 1) & own
-    share = np.where(bare, cv2.GaussianBlur(reach.astype(np.float32), (0, 0), 0.4 * shadow), 0)
-    rim = cv2.GaussianBlur(areas.shape.astype(np.float32), (0, 0), 1.2)
     # At a finger's rim only pixels with the old garment's colour are inpainted.
     stained = _stained(image, skin, areas.removed & bare)
-    return np.asarray(np.where(bare, np.maximum(share, stained), np.where(areas.removed, rim, 0)))
+    part = window(areas.removed, 4 * shadow)
+    share = cv2.GaussianBlur(reach[part].astype(np.float32), (0, 0), 0.4 * shadow)
+    rim = cv2.GaussianBlur(areas.shape[part].astype(np.float32), (0, 0), 1.2)
+    alpha = np.zeros(parse.shape, np.float32)
+    alpha[part] = np.where(
+        bare[part], np.maximum(share, stained[part]), np.where(areas.removed[part], rim, 0)
+    )
+    return alpha
 
 
 def _hips(body: Body, shape: tuple[int, ...]) -> Flags:
@@ -191,9 +203,9 @@ def _removed(picture: Floats, parse: Labels, ground: Flags, background: Floats |
         ground: the certain background, bool (h, w).
         background: the background, continued behind the person, float32 (h, w, 3); None if none is visible.
     """
-    cloth = np.isin(parse, CLOTHES)
+    cloth = has_label(parse, CLOTHES)
     unlabelled = parse == 0
-    bare = np.isin(parse, (Part.NECK, Part.FACE))
+    bare = has_label(parse, (Part.NECK, Part.FACE))
     removed = (
         cloth | (dilated(cloth, 9) & unlabelled) | dilated(cloth, RIM) | (dilated(cloth, SKIN_RIM) & bare)
     )
@@ -210,7 +222,11 @@ def _removed(picture: Floats, parse: Labels, ground: Flags, background: Floats |
 def dilated(area: Flags, size: int) -> Flags:
     """Return an area dilated by a disc of an odd size, bool."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return np.asarray(cv2.dilate(area.astype(np.uint8), disc) > 0)
+    part = window(area, size)
+    grown = np.zeros_like(area)
+    if area.any():
+        grown[part] = cv2.dilate(area[part].astype(np.uint8), disc) > 0
+    return grown
 
 
 def bare_shape(
@@ -235,8 +251,12 @@ def bare_shape(
         arms |= arm.band(size, skin=True, first=0.12, last=2.0 if whole else _LONG)
         trunk |= _deltoid(arm, body, side, size)
     # Where these shapes meet there are corners, which a body does not have.
-    whole_shape = cv2.GaussianBlur(np.maximum(arms, trunk), (0, 0), 0.035 * body.size)
-    inside = whole_shape > 127
+    sigma = 0.035 * body.size
+    both = np.maximum(arms, trunk)
+    part = window(both > 0, 4 * sigma)
+    inside = np.zeros(size, np.bool_)
+    if both.any():
+        inside[part] = cv2.GaussianBlur(both[part], (0, 0), sigma) > 127
     return np.where(inside, arms, 0).astype(np.uint8), np.where(inside, 255, 0).astype(np.uint8)
 
 
@@ -289,42 +309,67 @@ def _polygon(outline: Points, size: tuple[int, int]) -> Mask:
     return area
 
 
-def _skin(image: Canvas, parse: Labels, body: Body, light: Floats, rng: np.random.Generator) -> Floats:
-    """Return skin over the whole canvas, float32 (h, w, 3), to be used where skin shows.
+def _skin(
+    image: Canvas, parse: Labels, body: Body, light: Floats, part: Window, rng: np.random.Generator
+) -> Floats:
+    """Return skin over a part of the canvas, float32 (h, w, 3), to be used where skin shows.
 
     A tone is shaded like round limbs and adapted to the visible skin: the ratio between real and inpainted
     skin there is continued into the inpainted area (a membrane, as in Perez et al., "Poisson Image
     Editing", SIGGRAPH 2003, but of the colours' ratio).
     """
-    picture = image.astype(np.float32)
     face, limbs = _visible_skin(image, parse, _shadow(body))
+    height, width = light[part].shape
     if not (face | limbs).any():
         # Nothing bare is visible: a medium skin tone is used.
-        return np.full((*parse.shape, 3), (205.0, 165.0, 140.0), np.float32)
-    tone = _tone(picture, face, limbs)
+        return np.full((height, width, 3), (205.0, 165.0, 140.0), np.float32)
+    tone = _tone(image, face, limbs)
     light = _roundness(parse.shape, body) * _relief(parse.shape, body) * light
     # The chin casts a shadow on the throat.
-    from_face = cv2.distanceTransform((parse != Part.FACE).astype(np.uint8), cv2.DIST_L2, 5) / body.size
+    from_face = _away(parse == Part.FACE) / body.size
     light = light * (1 - 0.2 * np.exp(-from_face / 0.12))
-    inpainted: Floats = tone * light[..., None] ** np.array(_REDDER, np.float32)
+    redder = np.array(_REDDER, np.float32)
+    inpainted = tone * np.exp(np.log(np.maximum(light[part], _DARKEST))[..., None] * redder)
     if limbs.any():
-        inpainted = _adapted(inpainted, picture, limbs, parse == Part.NECK, body)
-    noise = grain(picture, face | limbs, rng, parse.shape)
+        shown = tone * np.maximum(light[limbs], _DARKEST)[:, None] ** redder
+        ratio = np.log((image[limbs].astype(np.float32) + 4) / (shown + 4))
+        inpainted *= np.ascontiguousarray(_continued(ratio, limbs, parse == Part.NECK, body)[part])
+    noise = grain(image, face | limbs, rng, (height, width))
     return np.asarray(np.clip(inpainted + 0.6 * noise, 0, 255))
 
 
-def _adapted(inpainted: Floats, picture: Floats, limbs: Flags, neck: Flags, body: Body) -> Floats:
-    """Return inpainted skin with the light and hue of the visible limbs continued into it."""
-    ratio = np.log((picture + 4) / (inpainted + 4))
+def _continued(ratio: Floats, limbs: Flags, neck: Flags, body: Body) -> Floats:
+    """Return the factor that continues the light and hue of the visible limbs, float32 (h, w, 3).
+
+    It changes slowly, and is computed in cells of _CELL pixels.
+
+    Args:
+        ratio: log of visible over inpainted skin, float32 (n, 3).
+        limbs: the n pixels of the visible limbs, bool (h, w).
+        neck: where the neck is, bool (h, w).
+        body: the body's measures.
+    """
+    height, width = limbs.shape
+    size = (width // _CELL, height // _CELL)
+    whole = np.zeros((height, width, 3), np.float32)
+    whole[limbs] = ratio
+    share = cv2.resize(limbs.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(whole, size, interpolation=cv2.INTER_AREA) / np.maximum(share, 1e-6)[..., None]
     # Far from visible skin the tone is used; the light on the face differs from that on the arms.
-    continued = cv2.GaussianBlur(diffuse(np.asarray(ratio), limbs), (0, 0), 6)
+    continued = cv2.GaussianBlur(diffuse(mean, share > 0), (0, 0), 6 / _CELL)
     # The throat is in the chin's shadow, which ends sooner than the light on an arm changes.
     throat = limbs & neck
-    away = np.minimum(_away(throat) / _THROAT_REACH, _away(limbs & ~throat) / _LIMB_REACH) / body.size
+    away = np.minimum(
+        *(
+            _away(cv2.resize(area.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0) * _CELL / reach
+            for area, reach in ((throat, _THROAT_REACH), (limbs & ~throat, _LIMB_REACH))
+        )
+    )
     # Lightness may differ much, hue only little.
     lighter = continued.mean(2, keepdims=True)
     continued = np.clip(lighter, -0.5, 0.5) + np.clip(continued - lighter, -_MAX_HUE_CHANGE, _MAX_HUE_CHANGE)
-    return np.asarray(inpainted * np.exp(continued * np.exp(-away)[..., None]))
+    factor = np.exp(continued * np.exp(-away / body.size)[..., None]).astype(np.float32)
+    return np.asarray(cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _away(area: Flags) -> Floats:
@@ -343,26 +388,29 @@ def _visible_skin(image: Canvas, parse: Labels, shadow: int) -> tuple[Flags, Fla
     """Return where the lit face and other bare skin are visible, bool each."""
     # Legs are not used, they may be in tights. Skin next to the garment is in its shadow: a short neck
     # completely.
-    cloth = np.isin(parse, CLOTHES)
-    shaded = np.where(parse == Part.NECK, dilated(cloth, shadow // 2 * 2 + 1), dilated(cloth, 2 * shadow + 1))
-    visible = _eroded(np.isin(parse, _SKIN), 9) & ~shaded
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    cloth = has_label(parse, CLOTHES)
+    from_cloth = _away(cloth)
+    shaded = from_cloth <= np.where(parse == Part.NECK, shadow // 2, shadow)
+    visible = _eroded(has_label(parse, _SKIN), 9) & ~shaded
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     face = _eroded(parse == Part.FACE, 9)
     # The face label includes glasses, brows and deep shadows: skin is its warm, lighter part.
-    warm = face & (lab[..., 1] > 130) & (lab[..., 2] > 130)
-    face = warm if warm.sum() > 100 else face
-    if face.any():
-        low, high = np.quantile(lab[..., 0][face], (0.5, 0.95))
-        face &= (lab[..., 0] >= low) & (lab[..., 0] <= high)
-    if face.sum() > 50:
+    colours = lab[face]
+    warm = (colours[:, 1:] > 130).all(1)
+    if warm.sum() > 100:
+        face[face], colours = warm, colours[warm]
+    if len(colours):
+        low, high = np.quantile(colours[:, 0], (0.5, 0.95))
+        lit = (colours[:, 0] >= low) & (colours[:, 0] <= high)
+        face[face], colours = lit, colours[lit]
+    if len(colours) > 50:
         # Gloves, straps and shadows may be labelled as skin: only colours like the face's are used.
-        middle = np.median(lab[face], axis=0)
-        for channel, most in ((0, 60), (1, 12), (2, 12)):
-            visible &= np.abs(lab[..., channel] - middle[channel]) < most
+        middle = np.median(colours, axis=0)
+        visible[visible] = (np.abs(lab[visible] - middle) < (60, 12, 12)).all(1)
     return face, without_small_regions(np.asarray(visible), shadow**2 + 1)
 
 
-def _tone(picture: Floats, face: Flags, limbs: Flags) -> Floats:
+def _tone(picture: Canvas, face: Flags, limbs: Flags) -> Floats:
     """Return the lit skin's colour, float32 (3,): of the limbs, and of the face where the limbs are small."""
     samples = [
         (np.quantile(picture[area], 0.7 if area is limbs else 0.6, axis=0), weight)
@@ -395,7 +443,10 @@ def _roundness(shape: tuple[int, ...], body: Body) -> Floats:
         # The shading fades out towards the shoulder, which belongs to the trunk.
         cap = np.clip((arm.position[nearest] - 0.1) / 0.35, 0, 1)
         light[y, x] = 1 + (curve - 1) * cap
-    return np.asarray(cv2.GaussianBlur(light, (0, 0), 4))
+    part = window(light != 1, 16)
+    if light[part].size:
+        light[part] = cv2.GaussianBlur(light[part], (0, 0), 4)
+    return light
 
 
 def _rounded(shape: Flags, body: Body) -> Floats:
@@ -412,14 +463,16 @@ def _relief(shape: tuple[int, ...], body: Body) -> Floats:
     """
     first, last = (round(float(np.clip(body.neck[1] + end * body.size, 0, shape[0]))) for end in (-0.8, 0.4))
     light = np.ones(shape[:2], np.float32)
-    y, x = np.mgrid[first:last, : shape[1]].astype(np.float32) + 0.5
-    x, y = (x - body.neck[0]) / body.size, (y - body.neck[1]) / body.size
+    # Python's numbers, unlike NumPy's, leave float32 arrays float32.
+    neck_x, neck_y = body.neck.tolist()
+    x = (np.arange(shape[1], dtype=np.float32)[None] + (0.5 - neck_x)) / body.size
+    y = (np.arange(first, last, dtype=np.float32)[:, None] + (0.5 - neck_y)) / body.size
     column = np.clip(-y / 0.1, 0, 1) * np.clip(np.abs(x) / 0.24, 0, 1) ** 2
     hollow = np.exp(-((x / 0.045) ** 2) - ((y - 0.07) / 0.035) ** 2)
     relief = 1 - 0.2 * column - 0.07 * hollow
     for side in SIDES:
-        end = (body.shoulder[side] - body.neck) / body.size * 0.82 - [0.0, 0.04]
-        begin = np.array([0.12 * end[0], 0.09])
+        end = ((body.shoulder[side] - body.neck) / body.size * 0.82 - [0.0, 0.04]).tolist()
+        begin = (0.12 * end[0], 0.09)
         along = (x - begin[0]) / (end[0] - begin[0])
         below = y - (begin[1] + (end[1] - begin[1]) * along)
         strength = np.clip(along / 0.12, 0, 1) * np.clip((1 - along) / 0.5, 0, 1)

@@ -86,6 +86,8 @@ class Frame:
             fill: the value of photograph pixels outside the canvas.
             interpolation: an OpenCV flag.
         """
+        if self.photo_width == 0 or self.photo_height == 0:
+            return canvas[: self.photo_height, : self.photo_width].copy()
         placed = cv2.warpAffine(
             canvas,
             affine_matrix(self.scale, self.scale, self.left, self.top),
@@ -102,6 +104,11 @@ class Frame:
     def points_to_photo(self, points: Points) -> Points:
         """Return canvas points (..., 2) in photograph pixels."""
         return np.asarray((points - np.array([self.left, self.top], points.dtype)) / self.scale)
+
+    def part(self, rows: slice, columns: slice) -> "Frame":
+        """Return the frame of a part of the photograph."""
+        left, top = self.left + self.scale * columns.start, self.top + self.scale * rows.start
+        return Frame(self.scale, left, top, columns.stop - columns.start, rows.stop - rows.start)
 
     def record(self) -> dict[str, Any]:
         """Return the frame as JSON values."""

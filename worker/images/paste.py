@@ -5,6 +5,7 @@ import numpy as np
 
 from worker.images.arrays import Canvas, Image, Mask
 from worker.images.frame import Frame, affine_matrix
+from worker.images.shapes import window
 
 _FADE = 16
 """Width over which the result fades out at a canvas border inside the photograph, canvas pixels."""
@@ -27,15 +28,17 @@ def paste_back(photo_rgb: Image, frame: Frame, result_canvas: Canvas, region: Ma
     if frame.scale > 1:
         # warpAffine has no area filter: downsample first, then only translate.
         result, alpha = _downsampled(result_canvas, frame), _downsampled(region, frame)
+        part = window(alpha > 0)
+        changed = result[part]
     else:
-        result = frame.to_photo(result_canvas, interpolation=cv2.INTER_CUBIC)
         # Linear interpolation for the alpha: cubic overshoots and would change pixels outside the region.
         alpha = frame.to_photo(region, interpolation=cv2.INTER_LINEAR)
-    changed = alpha > 0
-    share = alpha[changed].astype(np.float32)[:, None] / 255
+        part = window(alpha > 0)
+        changed = frame.part(*part).to_photo(result_canvas, interpolation=cv2.INTER_CUBIC)
+    share = alpha[part].astype(np.float32)[..., None] / 255
+    mixed = share * changed + (1 - share) * photo_rgb[part]
     composite = photo_rgb.copy()
-    mixed = share * result[changed] + (1 - share) * photo_rgb[changed]
-    composite[changed] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    composite[part] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
     return composite
 
 

@@ -1,5 +1,7 @@
 """Structuring elements, morphology of bool masks with discs, bounding boxes."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -52,3 +54,17 @@ def bounding_box(area: Flags) -> tuple[int, int, int, int]:
     """Return (x0, y0, x1, y1) of an area, bool (h, w), not empty; x1 and y1 are just outside of it."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+Window = tuple[slice, slice]
+"""Rows and columns of a part of a picture."""
+
+
+def window(area: Flags, margin: float = 0) -> Window:
+    """Return the part of a picture that an area, bool (h, w), covers with a margin, pixels."""
+    left, top, width, height = cv2.boundingRect(area.view(np.uint8))
+    if not width:
+        return slice(0, 0), slice(0, 0)
+    reach = math.ceil(margin)
+    rows = slice(max(0, top - reach), min(area.shape[0], top + height + reach))
+    return rows, slice(max(0, left - reach), min(area.shape[1], left + width + reach))

@@ -88,7 +88,7 @@ STAGES = (
     Stage(
         "generate",
         queues.GPU,
-        version=9,
+        version=10,
         methods=ENGINES,
         sources=("person",),
         needs=("pose", "cloth", "parse"),
