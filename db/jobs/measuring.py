@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.jobs.records import ACTIVE_JOB_STATUSES
 from db.jobs.rows import DUE, now_plus
-from db.models import Job, Stage, Sweep, Total, Worker
+from db.models import Job, Stage, Sweep, Total, WebhookDelivery, Worker
 from db.session import transition
 
 BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -126,6 +126,8 @@ class Figures:
         running: (queue, stage) -> running stages.
         unfinished: status -> jobs that have not finished.
         workers: (queue, state) -> worker processes that were seen lately.
+        webhooks: status (`pending`, `dead`) -> deliveries of webhooks.
+        webhook_lag_s: for how long the oldest delivery has been due, seconds; 0: none is.
         sweep_ran_at: when the sweep ran last, seconds since 1970; None: never.
         totals: name -> labels -> value.
     """
@@ -134,6 +136,8 @@ class Figures:
     running: dict[tuple[str, str], int]
     unfinished: dict[str, int]
     workers: dict[tuple[str, str], int]
+    webhooks: dict[str, int]
+    webhook_lag_s: float
     sweep_ran_at: float | None
     totals: dict[str, dict[tuple[str, ...], float]]
 
@@ -225,9 +229,30 @@ def figures(session: Session, *, silent_s: float) -> Figures:
         running={(queue, stage): number for queue, stage, number in running},
         unfinished={row.status: row.jobs for row in unfinished},
         workers={(queue, state): number for queue, state, number in workers},
+        webhooks=_webhooks(session),
+        webhook_lag_s=_webhook_lag_s(session),
         sweep_ran_at=_float(session.scalar(select(func.extract("epoch", Sweep.ran_at)))),
         totals=totals,
     )
+
+
+def _webhooks(session: Session) -> dict[str, int]:
+    """Return how many deliveries wait, and how many are dead."""
+    counted = {
+        status: select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.status == status)
+        for status in ("pending", "dead")
+    }
+    return {status: session.scalars(query).one() for status, query in counted.items()}
+
+
+def _webhook_lag_s(session: Session) -> float:
+    """Return for how long the oldest delivery has been due that nobody sends, seconds; 0: none is."""
+    oldest = select(func.extract("epoch", func.now() - func.min(WebhookDelivery.not_before))).where(
+        WebhookDelivery.status == "pending",
+        WebhookDelivery.not_before <= func.now(),
+        or_(WebhookDelivery.lease_until.is_(None), WebhookDelivery.lease_until < func.now()),
+    )
+    return _float(session.scalar(oldest)) or 0.0
 
 
 def _waiting(session: Session) -> list[Waiting]:

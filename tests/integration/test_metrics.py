@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from config.errors import NoPersonError, StorageError
 from config.settings import settings
-from db import jobs, session
+from db import jobs, session, webhooks
 from db.models import Job
 from db.session import engine
 from tests.integration.test_jobs import run, submit
@@ -153,6 +153,20 @@ def test_ready_stages_and_their_age_by_queue_and_tenant():
     assert value("tryon_unfinished_jobs", status="running") == 1
     jobs.claim("b", "pose", worker="w", lease_s=30)
     assert value("tryon_running_stages", queue="cpu", stage="pose") == 1
+
+
+def test_webhooks_that_wait_and_that_were_given_up():
+    submit("job", webhook_url="https://shop.example/hook", webhook_events=["canceled"])
+    assert (value("tryon_webhooks", status="pending"), value("tryon_webhook_lag_seconds")) == (0, 0)
+    jobs.cancel("job")
+    assert value("tryon_webhooks", status="pending") == 1
+    with engine().begin() as connection:
+        connection.execute(text("UPDATE webhook_deliveries SET not_before = now() - interval '90 seconds'"))
+    assert 90 <= value("tryon_webhook_lag_seconds") < 200
+    (delivery,) = webhooks.claim(limit=10, lease_s=30)
+    assert value("tryon_webhook_lag_seconds") == 0, "it is being sent"
+    webhooks.mark_failed(delivery, "410", retry_after_s=None)
+    assert value("tryon_webhooks", status="dead") == 1
 
 
 def test_the_number_of_series_has_a_limit(counting):

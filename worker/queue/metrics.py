@@ -100,7 +100,7 @@ def _largest_tenants(waiting: Sequence[jobs.Waiting]) -> set[str]:
 
 
 def _present(figures: jobs.Figures) -> Iterator[Metric]:
-    """Yield what runs now: stages, unfinished jobs, workers, the sweep."""
+    """Yield what there is now: running stages, unfinished jobs, workers, webhooks, the sweep."""
     running = GaugeMetricFamily("tryon_running_stages", "Stages that run.", labels=("queue", "stage"))
     for stage in STAGES:
         running.add_metric((stage.queue, stage.name), figures.running.get((stage.queue, stage.name), 0))
@@ -118,6 +118,19 @@ def _present(figures: jobs.Figures) -> Iterator[Metric]:
         for state in WORKER_STATES:
             workers.add_metric((queue, state), figures.workers.get((queue, state), 0))
     yield workers
+    webhooks = GaugeMetricFamily(
+        "tryon_webhooks",
+        "Deliveries of webhooks: those that wait, and those that were given up.",
+        labels=("status",),
+    )
+    for status, deliveries in figures.webhooks.items():
+        webhooks.add_metric((status,), deliveries)
+    yield webhooks
+    yield GaugeMetricFamily(
+        "tryon_webhook_lag_seconds",
+        "For how long the oldest delivery has been due; 0: none is.",
+        value=figures.webhook_lag_s,
+    )
     yield GaugeMetricFamily(
         "tryon_sweep_last_run_timestamp_seconds",
         "When the sweep ran last, seconds since 1970; 0: never.",
