@@ -195,6 +195,8 @@ class Worker(Base):
     state: Mapped[str] = mapped_column(String(16))
     device: Mapped[str | None] = mapped_column(String(64))
     message: Mapped[str | None] = mapped_column(Text)
+    gpu_used_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_total_bytes: Mapped[int | None] = mapped_column(BigInteger)
     started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

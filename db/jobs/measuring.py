@@ -126,6 +126,7 @@ class Figures:
         running: (queue, stage) -> running stages.
         unfinished: status -> jobs that have not finished.
         workers: (queue, state) -> worker processes that were seen lately.
+        gpus: (host, device) -> used and total memory of a graphics card, bytes.
         webhooks: status (`pending`, `dead`) -> deliveries of webhooks.
         webhook_lag_s: for how long the oldest delivery has been due, seconds; 0: none is.
         sweep_ran_at: when the sweep ran last, seconds since 1970; None: never.
@@ -136,6 +137,7 @@ class Figures:
     running: dict[tuple[str, str], int]
     unfinished: dict[str, int]
     workers: dict[tuple[str, str], int]
+    gpus: dict[tuple[str, str], tuple[int, int]]
     webhooks: dict[str, int]
     webhook_lag_s: float
     sweep_ran_at: float | None
@@ -229,11 +231,25 @@ def figures(session: Session, *, silent_s: float) -> Figures:
         running={(queue, stage): number for queue, stage, number in running},
         unfinished={row.status: row.jobs for row in unfinished},
         workers={(queue, state): number for queue, state, number in workers},
+        gpus=_gpus(session, silent_s),
         webhooks=_webhooks(session),
         webhook_lag_s=_webhook_lag_s(session),
         sweep_ran_at=_float(session.scalar(select(func.extract("epoch", Sweep.ran_at)))),
         totals=totals,
     )
+
+
+def _gpus(session: Session, silent_s: float) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the used and total memory of each card that a live worker has told of, bytes."""
+    rows = session.execute(
+        select(Worker.name, Worker.device, Worker.gpu_used_bytes, Worker.gpu_total_bytes).where(
+            Worker.gpu_total_bytes.is_not(None), Worker.seen_at > now_plus(-silent_s)
+        )
+    )
+    return {
+        (name.rpartition(":")[0], str(device)): (int(used or 0), int(total or 0))
+        for name, device, used, total in rows
+    }
 
 
 def _webhooks(session: Session) -> dict[str, int]:

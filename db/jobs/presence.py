@@ -41,9 +41,19 @@ def fail_worker(session: Session, name: str, message: str) -> None:
 
 
 @transition
-def worker_present(session: Session, name: str) -> bool:
-    """Record that an idle worker is alive. False when the table has no such worker."""
-    seen = session.execute(update(Worker).where(Worker.name == name).values(seen_at=func.now()))
+def worker_present(session: Session, name: str, *, gpu_bytes: tuple[int, int] | None = None) -> bool:
+    """Record that a worker is alive. False when the table has no such worker.
+
+    Args:
+        name: of the worker.
+        gpu_bytes: used and total memory of its graphics card, bytes; None without one.
+    """
+    used, total = gpu_bytes or (None, None)
+    seen = session.execute(
+        update(Worker)
+        .where(Worker.name == name)
+        .values(seen_at=func.now(), gpu_used_bytes=used, gpu_total_bytes=total)
+    )
     return row_count(seen) == 1
 
 

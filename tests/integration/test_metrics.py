@@ -155,6 +155,19 @@ def test_ready_stages_and_their_age_by_queue_and_tenant():
     assert value("tryon_running_stages", queue="cpu", stage="pose") == 1
 
 
+def test_the_memory_of_graphics_cards():
+    name = "gpu-host:7"
+    jobs.register_worker(name, pid=7, queues=("gpu",), state="ready", device="cuda:1")
+    try:
+        assert not [key for key in values() if key[0] == "tryon_gpu_memory_bytes"]
+        assert jobs.worker_present(name, gpu_bytes=(5_000_000_000, 80_000_000_000))
+        labels = {"host": "gpu-host", "device": "cuda:1"}
+        assert value("tryon_gpu_memory_bytes", kind="used", **labels) == 5e9
+        assert value("tryon_gpu_memory_bytes", kind="total", **labels) == 80e9
+    finally:
+        jobs.forget_worker(name)
+
+
 def test_webhooks_that_wait_and_that_were_given_up():
     submit("job", webhook_url="https://shop.example/hook", webhook_events=["canceled"])
     assert (value("tryon_webhooks", status="pending"), value("tryon_webhook_lag_seconds")) == (0, 0)
@@ -250,7 +263,8 @@ def expressions():
 
 
 def test_every_metric_that_alerts_and_dashboard_name_exists():
-    served = {name for name, _ in values()}
+    described = re.findall(r"^# TYPE (\w+)", metrics.exposition().decode(), re.MULTILINE)
+    served = {name for name, _ in values()} | set(described)  # no graphics card, no sample of its memory
     named = {name for asked in expressions() for name in re.findall(r"\btryon_\w+", asked)}
     assert named <= served
 

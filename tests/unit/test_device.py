@@ -40,3 +40,11 @@ def test_a_missing_cuda_device_is_an_error(monkeypatch: pytest.MonkeyPatch, sett
 
 def test_selects_a_device_on_this_machine() -> None:
     assert device.choose("auto")
+
+
+def test_the_memory_of_a_cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    free = {"cuda:1": (60, 80)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", free.__getitem__)
+    assert device.memory("cuda:1") == (20, 80)
+    assert device.memory("cpu") is None

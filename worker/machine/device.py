@@ -38,6 +38,19 @@ def choose(setting: str) -> list[str]:
     return devices
 
 
+def memory(device: str) -> tuple[int, int] | None:
+    """Return the used and the total memory of a CUDA device, bytes; None for another device.
+
+    Memory that other processes use counts too. Call this only in a process that has loaded its models.
+    """
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free, total
+
+
 def _cuda_count() -> int:
     try:
         ctypes.CDLL(

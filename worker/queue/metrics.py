@@ -118,6 +118,13 @@ def _present(figures: jobs.Figures) -> Iterator[Metric]:
         for state in WORKER_STATES:
             workers.add_metric((queue, state), figures.workers.get((queue, state), 0))
     yield workers
+    memory = GaugeMetricFamily(
+        "tryon_gpu_memory_bytes", "Memory of a graphics card.", labels=("host", "device", "kind")
+    )
+    for (host, device), (used, total) in figures.gpus.items():
+        memory.add_metric((host, device, "used"), used)
+        memory.add_metric((host, device, "total"), total)
+    yield memory
     webhooks = GaugeMetricFamily(
         "tryon_webhooks",
         "Deliveries of webhooks: those that wait, and those that were given up.",

@@ -11,6 +11,7 @@ from functools import partial
 from config.settings import settings
 from db import jobs
 from db.session import DatabaseUnavailableError
+from worker.machine import device as gpu
 from worker.queue import traces
 from worker.queue.health import Health
 from worker.stages import table
@@ -62,7 +63,7 @@ def set_up(queues: tuple[str, ...], device: str) -> None:
         raise
     register(state="ready")
     stopping = threading.Event()
-    presence = threading.Thread(target=_stay_present, args=(name, stopping, register), daemon=True)
+    presence = threading.Thread(target=_stay_present, args=(name, device, stopping, register), daemon=True)
     presence.start()
     _current = WorkerProcess(name, models, stopping, presence)
     log.info("%s is ready for %s on %s", name, ", ".join(queues), device)
@@ -103,11 +104,11 @@ def current() -> WorkerProcess:
     return _current
 
 
-def _stay_present(name: str, stopping: threading.Event, register: Callable[..., None]) -> None:
-    """Record every `PRESENCE_INTERVAL_S` that the process is alive, until it stops."""
+def _stay_present(name: str, device: str, stopping: threading.Event, register: Callable[..., None]) -> None:
+    """Record every `PRESENCE_INTERVAL_S` that the process is alive, and its GPU memory, until it stops."""
     while not stopping.wait(PRESENCE_INTERVAL_S):
         try:
-            if not jobs.worker_present(name):
+            if not jobs.worker_present(name, gpu_bytes=gpu.memory(device)):
                 register(state="ready")  # a sweep removed its row during an outage
         except DatabaseUnavailableError as error:
             log.warning("%s could not record that it is alive: %s", name, error)
