@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     s3_secret_access_key: str | None = Field(
         None, repr=False, description="S3 secret key. Unset: boto3's credential search."
     )
+    s3_addressing: str = Field(
+        "auto",
+        pattern=r"^(auto|path|virtual)$",
+        description="Where the bucket's name stands in a URL: `path` (host/bucket/key), `virtual` "
+        "(bucket.host/key), `auto` (as Amazon prefers; `path` with another endpoint).",
+    )
     s3_public_url: Annotated[str, AfterValidator(_is_store)] | None = Field(
         None,
         description="Endpoint URL in presigned links, if customers reach the store under another address.",

@@ -1,5 +1,7 @@
 """The object store: uploaded inputs, artifacts by content hash, results. boto3 with any S3 endpoint."""
 
+import base64
+import hashlib
 import os
 import re
 import threading
@@ -7,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
 
 import boto3
 from botocore.config import Config
@@ -26,11 +29,20 @@ REQUEST_ATTEMPTS = 2
 CONNECTIONS = 10
 """Pooled connections: more than a worker process uses, enough for a producer with several threads."""
 
+CHUNK_BYTES = 1_000_000
+"""Bytes of an upload that are hashed at once."""
+
 ARTIFACT_KEY = re.compile(r"artifacts/[a-z][a-z0-9_]*/[0-9a-f]{32,128}")
 
 _MISSING_CODES = {"NoSuchKey", "404", "NotFound"}
-_ACCESS_CODES = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_DENIED_CODES = {"AccessDenied", "403", "Forbidden"}
+"""What a store answers for an object that is not there, too, if the credentials may not list the bucket."""
+
+_ACCESS_CODES = _DENIED_CODES | {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _ADVICE = "Check TRYON_S3_ACCESS_KEY_ID, TRYON_S3_SECRET_ACCESS_KEY and their permissions for the bucket."
+
+PROBE_KEY = "tryon-probe"
+"""Key of an object that need not exist: the answer to a request for it says whether the credentials count."""
 
 
 class Storage:
@@ -58,21 +70,24 @@ class Storage:
             try:
                 response = self.client.get_object(Bucket=self.input_bucket, Key=key)
             except ClientError as error:
-                if _code(error) in _MISSING_CODES:
-                    raise InputValidationError(
-                        f"There is no object '{key}' in bucket '{self.input_bucket}': upload it first.",
-                        input=key,
-                    ) from error
-                raise
+                if not self._is_absent(error, self.input_bucket):
+                    raise
+                doubt = "" if _code(error) in _MISSING_CODES else ", or the workers may not read it"
+                raise InputValidationError(
+                    f"There is no object '{key}' in bucket '{self.input_bucket}'{doubt}: upload it first.",
+                    input=key,
+                ) from error
             with response["Body"] as body:  # the bytes are fetched by `read`
-                size = response["ContentLength"]
-                if size > max_bytes:
-                    raise ImageLoadError(
-                        f"The file is {size} bytes; at most {max_bytes} are accepted "
-                        "(TRYON_MAX_IMAGE_BYTES).",
-                        input=key,
-                    )
-                return body.read()
+                size = response.get("ContentLength")  # a store that compresses or streams names none
+                if size is not None and size <= max_bytes:
+                    return body.read()
+                if size is None and len(data := body.read(max_bytes + 1)) <= max_bytes:
+                    return data
+            found = "larger" if size is None else f"{size} bytes"
+            raise ImageLoadError(
+                f"The file is {found}; at most {max_bytes} are accepted (TRYON_MAX_IMAGE_BYTES).",
+                input=key,
+            )
 
     def put_input(self, key: str, data: bytes, content_type: str) -> None:
         """Upload an input."""
@@ -81,7 +96,7 @@ class Storage:
     def put_input_file(self, key: str, file: BinaryIO, content_type: str) -> None:
         """Upload an input from a file, without reading it into memory."""
         with self._named_errors(self.input_bucket, key):
-            self.client.put_object(Bucket=self.input_bucket, Key=key, Body=file, ContentType=content_type)
+            self._put_object(self.input_bucket, key, file, content_type)
 
     def has_artifact(self, key: str) -> bool:
         """Return whether an artifact exists."""
@@ -92,7 +107,9 @@ class Storage:
             except ClientError as error:
                 if _code(error) in _MISSING_CODES:
                     # A response to HEAD has no body that says whether the object or the bucket is missing.
-                    self.client.head_bucket(Bucket=self.output_bucket)
+                    self._require_bucket(self.output_bucket)
+                    return False
+                if self._is_absent(error, self.output_bucket):
                     return False
                 raise
         return True
@@ -104,7 +121,7 @@ class Storage:
             try:
                 return self.client.get_object(Bucket=self.output_bucket, Key=key)["Body"].read()
             except ClientError as error:
-                if _code(error) in _MISSING_CODES:
+                if self._is_absent(error, self.output_bucket):
                     raise ArtifactError(f"The artifact {key} is missing.", input=key) from error
                 raise
 
@@ -141,22 +158,48 @@ class Storage:
         """Raise StorageError unless both buckets can be reached."""
         for bucket in (self.input_bucket, self.output_bucket):
             with self._named_errors(bucket):
-                self.client.head_bucket(Bucket=bucket)
+                self._require_bucket(bucket)
 
     def ensure_buckets(self) -> None:
         """Create the buckets that do not exist."""
         for bucket in (self.input_bucket, self.output_bucket):
             with self._named_errors(bucket):
                 try:
-                    self.client.head_bucket(Bucket=bucket)
+                    self._require_bucket(bucket)
                 except ClientError as error:
-                    if _code(error) not in _MISSING_CODES:
+                    if _code(error) not in _MISSING_CODES | {"NoSuchBucket"}:
                         raise
                     self._create_bucket(bucket)
 
     def close(self) -> None:
         """Close the client's connections."""
         self.client.close()
+
+    def _require_bucket(self, bucket: str) -> None:
+        """Raise ClientError unless the bucket exists and the credentials count.
+
+        Without the right to list it, HEAD is always denied; then the answer to a GET says more.
+        """
+        try:
+            self.client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if _code(error) not in _DENIED_CODES or self._may_list(bucket):
+                raise
+
+    def _is_absent(self, error: ClientError, bucket: str) -> bool:
+        """Return whether a store's answer says that an object is not there."""
+        denied = _code(error) in _DENIED_CODES
+        return _code(error) in _MISSING_CODES or (denied and not self._may_list(bucket))
+
+    def _may_list(self, bucket: str) -> bool:
+        """Return whether the credentials may list a bucket. Raises ClientError when they are wrong."""
+        try:
+            self.client.list_objects_v2(Bucket=bucket, Prefix=PROBE_KEY, MaxKeys=1)
+        except ClientError as error:
+            if _code(error) in _DENIED_CODES:
+                return False
+            raise
+        return True
 
     def _create_bucket(self, bucket: str) -> None:
         try:
@@ -208,7 +251,21 @@ class Storage:
 
     def _put(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
         with self._named_errors(bucket, key):
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+            self._put_object(bucket, key, BytesIO(data), content_type)
+
+    def _put_object(self, bucket: str, key: str, file: BinaryIO, content_type: str) -> None:
+        """Store a file. The store checks its MD5, without which a bucket with object lock takes nothing."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+            digest.update(chunk)
+        file.seek(0)
+        self.client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=file,
+            ContentType=content_type,
+            ContentMD5=base64.b64encode(digest.digest()).decode(),
+        )
 
     @contextmanager
     def _named_errors(self, bucket: str, key: str | None = None) -> Iterator[None]:
@@ -290,14 +347,21 @@ def _client(endpoint: S3Endpoint) -> "S3Client":
             read_timeout=settings().s3_read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": REQUEST_ATTEMPTS},
             signature_version="s3v4",
-            # A custom endpoint rarely has a host name for each bucket.
-            s3={"addressing_style": "path" if endpoint.endpoint_url else "auto"},
+            s3={"addressing_style": _addressing(endpoint)},
             # Not every S3 server supports the newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             max_pool_connections=CONNECTIONS,
         ),
     )
+
+
+def _addressing(endpoint: S3Endpoint) -> Literal["auto", "virtual", "path"]:
+    chosen = settings().s3_addressing
+    if chosen == "virtual":
+        return "virtual"
+    # A custom endpoint rarely has a host name for each bucket.
+    return "path" if chosen == "path" or endpoint.endpoint_url else "auto"
 
 
 def _check_artifact_key(key: str) -> None:

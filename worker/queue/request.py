@@ -91,6 +91,13 @@ class TryonRequest(BaseModel):
             receivers.check_url(value)
         return value
 
+    @field_validator("person_key", "cloth_key")
+    @classmethod
+    def _no_dot_segments(cls, value: str) -> str:
+        if {".", ".."} & set(value.split("/")):
+            raise ValueError("it has a part '.' or '..', which HTTP clients remove")
+        return value
+
     @field_validator("engine")
     @classmethod
     def _engine_is_registered(cls, value: str) -> str:
