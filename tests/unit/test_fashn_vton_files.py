@@ -144,3 +144,12 @@ def test_the_counted_work_of_a_step_is_that_of_the_sizes():
     attention = (sizes.patch_mixer_depth * tokens**2 + 24 * both**2) * 4 * hidden
     layers = 8 * 2 * tokens * 12 * hidden**2 * 2 + (16 * both + 4 * tokens) * 12 * hidden**2 * 2
     assert fashn_bench.step_tflop(sizes) == pytest.approx(2 * (attention + layers) / 1e12, rel=0.01)
+
+
+def test_the_counted_time_of_a_picture_is_its_work_by_the_assumed_speed_of_the_card():
+    rows = {row["card"]: row for row in fashn_bench.counted(TINY)}
+    assert rows.keys() == fashn_bench.CARDS.keys()
+    seconds = rows["A100"]["picture_s"]
+    assert seconds["balanced"] == pytest.approx(30 * fashn_bench.step_tflop(TINY) / (0.5 * 312))
+    assert seconds["quality"] == pytest.approx(2.5 * seconds["fast"])
+    assert rows["A100"]["price_share"]["fast"] == pytest.approx(seconds["fast"] / 3600)

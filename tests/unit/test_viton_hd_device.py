@@ -12,31 +12,16 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from tests.support.fake_gpu import GPU, OnlyOnGpu
+from worker.machine.graphs import CudaGraphs
 from worker.viton_hd import enlarge, labels, spline
 from worker.viton_hd.alias import AliasGenerator
 from worker.viton_hd.cascade import Cascade, packed_output
 from worker.viton_hd.dense_alias import DenseAlias
-from worker.viton_hd.graphs import CudaGraphs
 from worker.viton_hd.inputs import InputMaps, TryOnInput
 from worker.viton_hd.matching import GeometricMatching
 from worker.viton_hd.segmentation import SegmentationGenerator
-
-GPU = torch.device("cuda:0")
-
-
-class OnlyOnGpu(TorchDispatchMode):
-    """Raises AssertionError for an operation whose arguments or outputs are not on the GPU."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        output = func(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, output)) if isinstance(leaf, Tensor)]
-        devices = {tensor.device for tensor in tensors}
-        if devices - {GPU}:
-            raise AssertionError(f"{func} has tensors on {', '.join(map(str, devices))}")
-        return output
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from torch import Tensor
 from worker.contract import Host
 from worker.fashn_vton.files import load_network
 from worker.fashn_vton.network import Sizes, TryOnTransformer, rotation_table
-from worker.fashn_vton.preparation import Prepared
-from worker.fashn_vton.sampler import Inputs, sample, seeded_noise
+from worker.fashn_vton.preparation import Padding, Prepared
+from worker.fashn_vton.recorded import RecordedVelocities
+from worker.fashn_vton.sampler import Inputs, Velocities, sample, seeded_noise
 from worker.images.arrays import Image
+from worker.machine.compiling import in_prepared_sizes, prepared_sizes
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +41,34 @@ class TryOnModel:
         network: with its weights, on any device.
         device: where it runs, `cpu` or `cuda:N`; in bfloat16 on a GPU that has it, else in float32.
         batch: most pictures that are drawn at once.
+        compile: whether the network is compiled and recorded on a CUDA device.
     """
 
-    def __init__(self, network: TryOnTransformer, device: str, batch: int) -> None:
+    def __init__(self, network: TryOnTransformer, device: str, batch: int, *, compile: bool = True) -> None:
         self.device, self.batch = torch.device(device), batch
         self.dtype = network_dtype(self.device)
         self.network = network.eval().to(self.device, self.dtype)
         self._step_s: float | None = None
+        self._velocities: Velocities = self.network
+        if compile and self.device.type == "cuda":
+            self._velocities = RecordedVelocities(self.network)
         log.info("FASHN VTON runs in %s on %s", self.dtype, self.device)
 
     @classmethod
     def load(cls, file: Path, host: Host, sizes: Sizes | None = None) -> "TryOnModel":
         """Return the network of a weight file; sizes None for the published. Raises WeightsMissingError."""
-        return cls(load_network(file, sizes), host.device, host.batch)
+        model = cls(load_network(file, sizes), host.device, host.batch)
+        if model.device.type == "cuda":
+            model.warm_up()  # compiles for minutes the first time: not during a job
+        return model
+
+    def warm_up(self) -> None:
+        """Draw a step of empty pictures in every batch size: compiles and records before the first job."""
+        plane = np.zeros(self.shape, np.uint8)
+        picture = np.zeros((*self.shape, 3), np.uint8)
+        empty = Prepared(picture, plane, picture, category=1, seed=0, padding=Padding(0, 0, 0, 0))
+        for size in prepared_sizes(self.batch):
+            self.draw([empty] * size, steps=1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,17 +81,17 @@ class TryOnModel:
         """Return the picture of each item, RGB uint8 (rows, columns, 3) with the padding of its person.
 
         Args:
-            items: the prepared jobs; at most `batch` are drawn at once, the others after them.
+            items: the prepared jobs; at most `batch` are drawn at once, in powers of two.
             steps: steps of the sampler.
             between: called after each step with its number and the number of all; it may raise to end the
                 drawing.
         """
         pictures: list[Image] = []
-        parts = [items[start : start + self.batch] for start in range(0, len(items), self.batch)]
+        parts = list(in_prepared_sizes(items, self.batch))
         for number, part in enumerate(parts):
             finished = partial(self._finished, between, number * steps, len(parts) * steps)
             noise = seeded_noise([item.seed for item in part], *self.shape).to(self.device)
-            drawn = sample(self.network, self._inputs(part), noise, steps, finished)
+            drawn = sample(self.network, self._inputs(part), noise, steps, finished, self._velocities)
             levels = ((drawn.clamp(-1, 1) + 1) * HALF_RANGE).round().to(torch.uint8)
             pictures.extend(levels.permute(0, 2, 3, 1).cpu().numpy())
         return pictures

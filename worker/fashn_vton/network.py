@@ -6,6 +6,7 @@ person and the garment and attend over both; single-stream blocks treat them as 
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import torch
@@ -353,10 +354,11 @@ def rotated(x: Tensor, rotation: Tensor) -> Tensor:
     return pairs.flatten(-2).to(x.dtype)
 
 
+@cache
 def rotation_table(grid: tuple[int, int], axes: tuple[int, int, int], device: torch.device) -> Tensor:
     """Return cosine and sine of the angles of each position, float32 (tokens, sum(axes) / 2, 2).
 
-    Axis 0 is always 0, axis 1 the row, axis 2 the column. The angles are computed in float64.
+    Axis 0 is always 0, axis 1 the row, axis 2 the column. The angles are computed in float64, once.
     """
     rows, columns = (torch.arange(count, dtype=torch.float64) for count in grid)
     row, column = (part.flatten() for part in torch.meshgrid(rows, columns, indexing="ij"))

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from worker.fashn_vton.network import PICTURE_CHANNELS, TryOnTransformer
+from worker.fashn_vton.network import PICTURE_CHANNELS, Conditions, TryOnTransformer
 
 Quality = Literal["fast", "balanced", "quality"]
 
@@ -21,6 +21,10 @@ SHIFT = 1.5
 
 GUIDANCE = 1.5
 """How far the velocity goes from the unconditional beyond the conditional one (Ho and Salimans 2022)."""
+
+
+Velocities = Callable[[Tensor, Tensor, Conditions], Tensor]
+"""Noisy pictures (b, 3, h, w), times (b,) and conditions -> velocities, (b, 3, h, w)."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def sample(
     noise: Tensor,
     steps: int,
     between: Callable[[int, int], None] | None = None,
+    velocities: Velocities | None = None,
 ) -> Tensor:
     """Return the pictures, (b, 3, h, w); the caller clamps them to [-1, 1].
 
@@ -78,7 +83,9 @@ def sample(
         noise: (b, 3, h, w), float32.
         steps: Euler steps, at least 1.
         between: called after each step with its number from 1 and `steps`; it may raise to end the drawing.
+        velocities: computes the network's velocities, for example compiled; None for the network itself.
     """
+    velocities = velocities or network
     doubled = inputs.with_unconditional()
     conditions = network.conditions(
         doubled.person, doubled.garment, doubled.person_pose, doubled.garment_pose, doubled.category
@@ -87,7 +94,7 @@ def sample(
     for step, (now, following) in enumerate(pairwise(times), start=1):
         time = torch.full((2 * len(picture),), now, dtype=torch.float32, device=picture.device)
         doubled_picture = torch.cat([picture, picture]).to(doubled.person.dtype)
-        conditional, unconditional = network(doubled_picture, time, conditions).to(picture.dtype).chunk(2)
+        conditional, unconditional = velocities(doubled_picture, time, conditions).to(picture.dtype).chunk(2)
         guided = conditional
         if step < steps:
             guided = unconditional + GUIDANCE * (conditional - unconditional)

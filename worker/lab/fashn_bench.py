@@ -8,11 +8,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from worker.fashn_vton.network import Sizes, TryOnTransformer
+from worker.fashn_vton.recorded import RecordedVelocities
 from worker.fashn_vton.sampler import STEPS, Inputs, sample, seeded_noise
 from worker.lab.evaluation.memory import peak_mib, reset_peak
 
 _SPREAD = 0.02
 """Standard deviation of the random weights: activations of trained networks' size, no overflow."""
+
+
+CARDS = {"L4": 121, "RTX 4090": 165, "A100": 312, "L40S": 362, "H100 SXM, H200": 989}
+"""Card -> 10¹² operations a second in bfloat16 with float32 sums, dense: the makers' data sheets."""
+
+REACHED = 0.5
+"""Share of that speed that the counted times assume; no card was at hand to measure it."""
+
+_HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -51,11 +61,12 @@ def measure(device: str, dtype: torch.dtype, steps: int, sizes: Sizes | None = N
     reset_peak()
     network = random_network(device, dtype, sizes or Sizes())
     inputs, noise = _inputs(network.sizes, device, dtype)
+    velocities = RecordedVelocities(network) if on_gpu else network
     if on_gpu:
-        sample(network, inputs, noise, 1)  # libraries choose their kernels
+        sample(network, inputs, noise, 1, velocities=velocities)  # compiles and records
         torch.cuda.synchronize(device)
     started_at = time.perf_counter()
-    picture = sample(network, inputs, noise, steps)
+    picture = sample(network, inputs, noise, steps, velocities=velocities)
     if not bool(picture.isfinite().all()):  # waits for the device
         raise ArithmeticError(f"the picture has values that are not finite, in {dtype} on {device}")
     step_s = (time.perf_counter() - started_at) / steps
@@ -71,6 +82,21 @@ def measure(device: str, dtype: torch.dtype, steps: int, sizes: Sizes | None = N
         peak_mib=peak_mib(),
         device_peak_mib=torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else 0.0,
     )
+
+
+def counted(sizes: Sizes | None = None) -> list[dict[str, Any]]:
+    """Return the time of a picture on each of CARDS from the counted work; nothing is measured.
+
+    Each entry has `card`, `tflops` (the maker's), for each quality level seconds a picture under `picture_s`,
+    and under `price_share` the share of the card's price for an hour that a picture costs.
+    """
+    tflop = step_tflop(sizes or Sizes())
+    entries = []
+    for card, tflops in CARDS.items():
+        seconds = {level: tflop * steps / (REACHED * tflops) for level, steps in STEPS.items()}
+        shares = {level: value / _HOUR_S for level, value in seconds.items()}
+        entries.append({"card": card, "tflops": tflops, "picture_s": seconds, "price_share": shares})
+    return entries
 
 
 def random_network(device: str, dtype: torch.dtype, sizes: Sizes) -> TryOnTransformer:
@@ -100,4 +126,4 @@ def _inputs(sizes: Sizes, device: str, dtype: torch.dtype) -> tuple[Inputs, torc
     pictures = [seeded_noise([seed], *sizes.input_shape).to(device, dtype) for seed in range(5)]
     person, garment, person_pose, garment_pose, noise = pictures
     category = torch.ones(1, dtype=torch.int64, device=device)
-    return Inputs(person, garment, person_pose[:, :1], garment_pose[:, :1], category), noise
+    return Inputs(person, garment, person_pose[:, :1], garment_pose[:, :1], category), noise.float()

@@ -1,7 +1,7 @@
 """VITON-HD from end to end: a person and a garment in, the picture of the person in the garment out."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from worker.images.arrays import Canvas, Image, Labels, Mask
 from worker.images.frame import HEIGHT, WIDTH
+from worker.machine.compiling import in_prepared_sizes, prepared_sizes
 from worker.viton_hd import spline
 from worker.viton_hd.alias import AliasGenerator, NoiseSource
 from worker.viton_hd.dense_alias import DenseAlias
@@ -166,7 +167,7 @@ class Cascade:
         """Return the output of each item; it depends on the other items only by rounding."""
         on_cuda = self.device.type == "cuda"
         with torch.cuda.device(self.device) if on_cuda else nullcontext():
-            queued = [self._queue(batch) for batch in _batches(items, self.batch)]
+            queued = [self._queue(batch) for batch in in_prepared_sizes(items, self.batch)]
             if on_cuda:
                 torch.cuda.current_stream().synchronize()
         return [_unpacked(item) for packed in queued for item in packed.numpy()]
@@ -175,8 +176,8 @@ class Cascade:
         """Process empty canvases in every batch size: compiles and records before the first job."""
         picture, labels = np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
         empty = TryOnInput(picture, picture, labels, picture, labels)
-        for power in range(self.batch.bit_length()):
-            self([empty] * 2**power)
+        for size in prepared_sizes(self.batch):
+            self([empty] * size)
 
     def _queue(self, items: Sequence[TryOnInput]) -> Tensor:
         """Return the items' `packed_output` on the host; it is complete when the device has no work left."""
@@ -260,15 +261,6 @@ def _unpacked(packed: Image) -> TryOnOutput:
     """Return the output of one item of `packed_output`, uint8 (h, w, 8)."""
     image, warped, mask, parse = map(np.ascontiguousarray, np.split(packed, (3, 6, 7), axis=2))
     return TryOnOutput(image, parse[..., 0], warped, mask[..., 0])
-
-
-def _batches(items: Sequence[TryOnInput], largest: int) -> Iterator[Sequence[TryOnInput]]:
-    """Yield the items in batches of powers of two: the fast path on a GPU is prepared for these sizes."""
-    start = 0
-    while start < len(items):
-        size = 2 ** (min(len(items) - start, largest).bit_length() - 1)
-        yield items[start : start + size]
-        start += size
 
 
 def _load_network(kind: type[Network], path: Path) -> Network:

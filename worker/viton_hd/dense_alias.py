@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worker.machine.compiling import can_compile, log_duration
+from worker.machine.graphs import CudaGraphs
 from worker.viton_hd.alias import (
     LABELS,
     SLOPE,
@@ -17,9 +19,8 @@ from worker.viton_hd.alias import (
     level_size,
     resize_nearest,
 )
-from worker.viton_hd.graphs import CudaGraphs
 from worker.viton_hd.layers import FixedConvolution, detached_parameters
-from worker.viton_hd.modulation import can_compile, log_duration, normalise, statistics
+from worker.viton_hd.modulation import normalise, statistics
 
 
 class DenseAlias:

@@ -1,21 +1,15 @@
 """Normalises, modulates and rectifies in one pass over memory, compiled if there is a compiler."""
 
-import logging
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+from worker.machine.compiling import can_compile, log_duration
 from worker.viton_hd.alias import EPSILON, SLOPE
-
-log = logging.getLogger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -177,23 +171,6 @@ def compiled() -> Kernels:
     return Kernels(_compiled(statistics), _compiled(modulate))
 
 
-def can_compile(device_type: str) -> bool:
-    """Return whether torch can compile for "cpu" or "cuda" here; if not, the log has a warning."""
-    if device_type == "cuda":
-        # Triton builds its launchers with a C compiler.
-        requirement = "Triton with a C compiler"
-        available = find_spec("triton") is not None and _any_installed("cc", "gcc", "clang")
-    else:
-        requirement, available = "C++ compiler", _any_installed("g++", "clang++")
-    if not available:
-        log.warning("There is no %s: the ALIAS generator runs uncompiled, and slower", requirement)
-    return available
-
-
-def _any_installed(*programs: str) -> bool:
-    return any(map(shutil.which, programs))
-
-
 def _compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Return the compiled function; it logs each compilation for a new combination of argument types."""
     compiled_function = torch.compile(function, dynamic=True, fullgraph=True)
@@ -210,12 +187,3 @@ def _compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
         return result
 
     return call
-
-
-@contextmanager
-def log_duration(activity: str) -> Iterator[None]:
-    """Log that an activity starts and, when it has succeeded, how long it took."""
-    log.info("%s", activity)
-    start = time.monotonic()
-    yield
-    log.info("%s took %.1f s", activity, time.monotonic() - start)
