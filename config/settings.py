@@ -174,6 +174,13 @@ class Settings(BaseSettings):
         description="The engines that `engine=auto` may choose, separated by commas, the preferred one "
         "first. Unset: all, in the order of the reference.",
     )
+    minimum_score: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="The least score of a picture of the engine `geometric` where the job names none: "
+        "the probability that it can be shown to a customer. 0 accepts all.",
+    )
     viton_hd_weights: Path | None = Field(
         None,
         description="Folder of your own seg_final.pth, gmm_final.pth and alias_final.pth (`tryon cascade "

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from config.errors import SynthesisError
 from worker.cloth.landmarks import GarmentLandmarks
 from worker.images.arrays import Canvas, Flags, Floats, Image, Indices, Mask
 from worker.images.compare import max_difference
@@ -52,23 +53,46 @@ class Verdict:
     Attributes:
         checks: name -> Check.
         warnings: what may look wrong, as sentences.
+        probability: that the picture can be shown, 0..1, from a model fitted to rated pictures; None where
+            the engine has no such model.
+        reason: what lowers the probability most, in words; empty without one.
     """
 
     checks: Mapping[str, Check]
     warnings: list[str]
+    probability: float | None = None
+    reason: str = ""
 
     @property
     def score(self) -> float:
-        """The lowest score of all checks."""
+        """The probability, or without one the lowest score of all checks."""
+        if self.probability is not None:
+            return self.probability
         return min(check.score for check in self.checks.values())
 
     def record(self) -> dict[str, Any]:
-        """Return the verdict as JSON values: warnings, checks and score."""
+        """Return the verdict as JSON values: warnings, checks, score and reason."""
         checks = {
             name: {"value": round(check.value, 4), "score": round(check.score, 3)}
             for name, check in self.checks.items()
         }
-        return {"warnings": self.warnings, "checks": checks, "score": round(self.score, 3)}
+        return {
+            "warnings": self.warnings,
+            "checks": checks,
+            "score": round(self.score, 3),
+            "reason": self.reason,
+        }
+
+
+def require_score(verdict: Verdict, least: float) -> None:
+    """Raise SynthesisError when the score is below the least one that the job accepts, 0..1."""
+    if verdict.score >= least:
+        return
+    reason = verdict.reason or " ".join(verdict.warnings)
+    raise SynthesisError(
+        f"The picture would look wrong: {reason} (score {verdict.score:.2f}, least {least:.2f}). Use another "
+        "photograph of the person or the garment, or accept poorer pictures by the option minimum_score."
+    )
 
 
 class _Scale(NamedTuple):

@@ -163,6 +163,23 @@ app.command()(hard)
 app.command()(panel)
 
 
+@app.command()
+def score(
+    ratings: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Rated pictures, CSV. [default: shipped]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the score to rated pictures; print how reliable it is on people it was not fitted to."""
+    from worker.lab.evaluation import score_fit
+
+    report = score_fit.report(ratings or score_fit.RATINGS)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        typer.echo("\n".join(f"{name}: {value}" for name, value in report.items()))
+
+
 def _run_try_ons(
     report: "Report",
     models: "Models",

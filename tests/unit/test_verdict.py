@@ -41,6 +41,7 @@ def test_a_good_picture_has_score_one_and_no_warnings() -> None:
         "warnings": [],
         "checks": {name: {"value": value, "score": 1.0} for name, value in GOOD.items()},
         "score": 1.0,
+        "reason": "",
     }
 
 

@@ -1,14 +1,15 @@
 """Puts a garment on a person by geometry alone: warp, inpaint, shade, composite."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from worker import verdict
 from worker.cloth.garment import BACKGROUND, Garment
+from worker.cloth.landmarks import GarmentLandmarks
 from worker.geometric import body as bodies
-from worker.geometric import fit, shade, uncover
+from worker.geometric import fit, rating, shade, uncover
 from worker.geometric.body import SIDES
 from worker.geometric.pattern import Pattern, take_apart
 from worker.geometric.place import Match, Placement, Segment, place
@@ -137,7 +138,9 @@ def try_on(
     """
     body = bodies.measure(pose, parse, person_mask)
     pattern = take_apart(garment)
-    placement = place(pattern, body, has_label(parse, bodies.CLOTHES), parse == Part.DRESS)
+    clothes = has_label(parse, bodies.CLOTHES)
+    dress = np.count_nonzero(parse == Part.DRESS) / max(1, np.count_nonzero(clothes))
+    placement = place(pattern, body, clothes, parse == Part.DRESS)
     # The parts of the old garment that stay on get another label.
     parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)
     kept = tail(parse, body, placement)
@@ -166,7 +169,12 @@ def try_on(
         warped,
         warped_mask,
         np.round(composite.garment * 255).astype(np.uint8),
-        _verdict(person, garment, layers, plate, composite, result, region, exposure),
+        _rated(
+            _verdict(person, garment, layers, plate, composite, result, region, exposure),
+            dress,
+            garment.landmarks,
+            body,
+        ),
     )
 
 
@@ -276,6 +284,26 @@ def _verdict(
         },
         _warnings(person.body),
     )
+
+
+def _rated(checked: Verdict, dress: float, landmarks: GarmentLandmarks, body: bodies.Body) -> Verdict:
+    """Return the verdict with the probability that the picture can be shown.
+
+    dress: share of the old garment that is a dress, 0..1.
+    """
+    points = landmarks.points
+    shoulders, chest = (
+        float(np.linalg.norm(points[f"l_{name}"] - points[f"r_{name}"])) for name in ("shoulder", "armpit")
+    )
+    values = {
+        "guessed": checked.checks["guessed"].value,
+        "stretched": checked.checks["stretched"].value,
+        "kept_dress": dress,
+        "long_sleeves": float(landmarks.sleeve == "long"),
+        "shoulder_width": shoulders / max(chest, 1.0),
+        "body_size": body.size / WIDTH,
+    }
+    return replace(checked, probability=rating.probability(values), reason=rating.reason(values))
 
 
 def _warped_sleeve(

@@ -14,6 +14,7 @@ class GeometricEngine(Engine):
 
     name: ClassVar[str] = "geometric"
     categories: ClassVar[tuple[str, ...]] = ("upper_body",)
+    options: ClassVar[tuple[str, ...]] = ("minimum_score",)
 
     def load(self, host: Host) -> "Callable[..., TryOn]":
         """Return the function that puts the garment on the person."""
@@ -28,6 +29,7 @@ class GeometricEngine(Engine):
         from worker.images.inputs import person_photo
         from worker.images.openpose import from_openpose_json
         from worker.images.paste import paste_back
+        from worker.verdict import require_score
 
         pose, parse, cloth = (inputs.artifacts[name] for name in ("pose", "parse", "cloth"))
         photo, frame = person_photo(inputs), Frame(**pose["frame.json"])
@@ -39,6 +41,7 @@ class GeometricEngine(Engine):
             Garment.from_bundle(cloth),
             seed=inputs.options["seed"],
         )
+        require_score(worn.verdict, inputs.options["minimum_score"])
         return {
             "result.png": paste_back(photo, frame, worn.image, worn.region),
             "region.png": worn.region,

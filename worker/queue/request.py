@@ -45,6 +45,13 @@ class TryonRequest(BaseModel):
         description="`fast`, `balanced` or `quality`: the steps of an engine that draws in steps.",
         validate_default=True,
     )
+    minimum_score: float | None = Field(
+        OPTION_DEFAULTS["minimum_score"],
+        ge=0,
+        le=1,
+        description="A picture of the engine `geometric` with a lower score ends in SynthesisError; "
+        "0 accepts all. Unset: `TRYON_MINIMUM_SCORE`.",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="0 to 2³²−1; the same seed gives the same picture.")
     output_format: Literal["png", "jpeg", "webp"] = Field(
         "png", description="File format of the result: `png`, `jpeg` or `webp`."

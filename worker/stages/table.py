@@ -28,8 +28,8 @@ AUTO = "auto"
 """The value of an option or setting that leaves the choice of the method to the table."""
 
 
-OPTION_DEFAULTS: Mapping[str, Any] = {"quality": "balanced"}
-"""The job options that methods read, and what a job has that does not name one."""
+OPTION_DEFAULTS: Mapping[str, Any] = {"quality": "balanced", "minimum_score": None}
+"""The job options that methods read, and what a job has that does not name one; None: the setting's value."""
 
 CHOOSING_OPTIONS = ("category",)
 """Job options, besides the stage's own, that `auto` looks at: jobs of one batch have the same values."""
@@ -178,7 +178,9 @@ def selected(row: Stage, options: Mapping[str, Any], device: str = "cpu") -> dic
     chosen = method(row, options, device)
     read: dict[str, Any] = {name: options[name] for name in row.options}
     # A job that an earlier version accepted lacks newer options.
-    read |= {name: options.get(name, OPTION_DEFAULTS[name]) for name in chosen.options}
+    for name in chosen.options:
+        value = options.get(name, OPTION_DEFAULTS[name])
+        read[name] = getattr(settings(), name) if value is None else value
     if choice := row.option or row.setting:
         read[choice] = chosen.name
     return read | {

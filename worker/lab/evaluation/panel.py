@@ -37,6 +37,7 @@ class Row:
         person, garment: file names.
         score: of the picture, 0..1; None when the pair was refused.
         warnings: what a viewer may notice.
+        checks: name -> measured value.
         error: the name of the error, or None.
         message: its text.
         times: stage -> milliseconds.
@@ -46,6 +47,7 @@ class Row:
     garment: str
     score: float | None = None
     warnings: list[str] = field(default_factory=list)
+    checks: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     message: str = ""
     times: dict[str, float] = field(default_factory=dict)
@@ -141,7 +143,8 @@ def _draw_pair(
         row = Row(person.name, garment.name, error=error.name, message=error.message, times=times)
         return row, [*_inputs(data, names), (f"{error.name}: {error.message}"[:_TITLE_CHARACTERS], _BLANK)]
     details = bundles["generate"]["details.json"]
-    row = Row(person.name, garment.name, details["score"], details["warnings"], times=times)
+    checks = {name: check["value"] for name, check in details["checks"].items()}
+    row = Row(person.name, garment.name, details["score"], details["warnings"], checks, times=times)
     return row, [*_inputs(data, names), (f"{row.score:.2f}", bundles["generate"]["result.png"])]
 
 
