@@ -130,7 +130,9 @@ class Stage(Base):
 
     ``blocked`` until every stage in ``after`` has succeeded, then ``ready``; ``running`` under a lease;
     ``waiting`` while another job's stage computes the same artifact. `tenant` and `urgency` are the job's:
-    here an index gives the next stage to claim. `postponed` counts returns without an attempt.
+    here an index gives the next stage to claim. `postponed` counts returns without an attempt. Workers whose
+    table of stages is older than `table_version` leave it to newer ones; `version` is that of the stage which
+    made its artifact.
     """
 
     __tablename__ = "stages"
@@ -145,6 +147,8 @@ class Stage(Base):
     postponed: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     tenant: Mapped[str] = mapped_column(String(MAX_TENANT_LENGTH), server_default=text("'default'"))
     urgency: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    table_version: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    version: Mapped[int | None] = mapped_column(Integer)
     worker: Mapped[str | None] = mapped_column(String(255))
     lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     not_before: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -35,6 +35,7 @@ WITH RECURSIVE waiting (tenant) AS (
         SELECT job_id, urgency FROM stages
         WHERE status = 'ready' AND name = :stage AND tenant = waiting.tenant
         AND (not_before IS NULL OR not_before <= now())
+        AND (CAST(:table_version AS integer) IS NULL OR table_version <= :table_version)
         ORDER BY urgency, job_id LIMIT :heads
     ) AS head
     JOIN jobs ON jobs.id = head.job_id
@@ -54,10 +55,19 @@ def urgency(priority: int) -> ColumnElement[datetime]:
     return func.now() - cast(literal(timedelta(seconds=priority * HEAD_START_S)), Interval)
 
 
-def candidates(session: Session, stage: str) -> list[tuple[str, str]]:
-    """Return (job id, tenant) of the stages of this name that may be claimed, the first in turn first."""
+def candidates(session: Session, stage: str, table_version: int | None) -> list[tuple[str, str]]:
+    """Return (job id, tenant) of the stages of this name that may be claimed, the first in turn first.
+
+    Stages of a newer table of stages than `table_version` are left out; None: none is.
+    """
     rows = session.execute(
-        _CANDIDATES, {"stage": stage, "heads": HEADS_PER_TENANT, "head_start": HEAD_START_S}
+        _CANDIDATES,
+        {
+            "stage": stage,
+            "heads": HEADS_PER_TENANT,
+            "head_start": HEAD_START_S,
+            "table_version": table_version,
+        },
     )
     return [(job_id, tenant) for job_id, tenant in rows]
 

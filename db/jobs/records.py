@@ -78,6 +78,8 @@ class Claim:
     options: Mapping[str, Any]
     artifacts: Mapping[str, str]
     """Stage name -> artifact key of the job's stages that have succeeded."""
+    versions: Mapping[str, int | None]
+    """Stage name -> version of the stage that made the artifact; None where that was not noted."""
     input_digests: Mapping[str, str]
     """`person`, `cloth` -> sha256 of the input that the job's stages have read so far."""
 

@@ -83,11 +83,22 @@ def lock_artifact(session: Session, artifact_key: str) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: float) -> Claim | None:
-    """Assign a stage of a locked job to the worker. None when the stage is not ready or not yet due."""
+def of_table(table_version: int | None) -> Conditions:
+    """Return the condition of stages that a worker with this version of the table of stages may run."""
+    return () if table_version is None else (Stage.table_version <= table_version,)
+
+
+def take_stage(
+    session: Session, job: Job, stage: str, worker: str, lease_s: float, table_version: int | None = None
+) -> Claim | None:
+    """Assign a stage of a locked job to the worker. None when the stage is not ready or not yet due.
+
+    With `table_version`, all stages of the job are of this version of the table from now on: what this worker
+    makes is not for older ones.
+    """
     taken = session.execute(
         update(Stage)
-        .where(Stage.job_id == job.id, Stage.name == stage, *DUE)
+        .where(Stage.job_id == job.id, Stage.name == stage, *DUE, *of_table(table_version))
         .values(
             status="running",
             attempt=Stage.attempt + 1,
@@ -107,7 +118,16 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
     if job.status == "queued":
         job.status = "running"
         job.started_at = func.now()
-    succeeded = session.scalars(select(Stage).where(Stage.job_id == job.id, Stage.status == "succeeded"))
+    if table_version is not None:
+        session.execute(
+            update(Stage)
+            .where(Stage.job_id == job.id, Stage.table_version < table_version)
+            .values(table_version=table_version)
+            .execution_options(synchronize_session=False)
+        )
+    succeeded = session.scalars(
+        select(Stage).where(Stage.job_id == job.id, Stage.status == "succeeded")
+    ).all()
     return Claim(
         job_id=job.id,
         stage=stage,
@@ -123,6 +143,7 @@ def take_stage(session: Session, job: Job, stage: str, worker: str, lease_s: flo
         cloth_key=job.cloth_key,
         options=job.options,
         artifacts={row.name: str(row.artifact_key) for row in succeeded},
+        versions={row.name: row.version for row in succeeded},
         input_digests=job.input_digests,
     )
 

@@ -17,6 +17,7 @@ from db.jobs.rows import (
     claim_is_valid,
     lock_artifact,
     now_plus,
+    of_table,
     record_wake_ups,
     release_waiting_stages,
     release_worker,
@@ -39,28 +40,38 @@ def ready_stages(session: Session, job_id: str) -> list[WakeUp]:
 
 
 @transition
-def claim(session: Session, job_id: str, stage: str, *, worker: str, lease_s: float) -> Claim | None:
+def claim(
+    session: Session,
+    job_id: str,
+    stage: str,
+    *,
+    worker: str,
+    lease_s: float,
+    table_version: int | None = None,
+) -> Claim | None:
     """Claim a ready stage: count the attempt, start the lease. None when it cannot be claimed."""
     job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one_or_none()
-    claimed = None if job is None else take_stage(session, job, stage, worker, lease_s)
+    claimed = None if job is None else take_stage(session, job, stage, worker, lease_s, table_version)
     if claimed is not None:
         set_worker_state(session, worker, "busy")
     return claimed
 
 
 @transition
-def claim_next(session: Session, stage: str, *, worker: str, lease_s: float) -> Claim | None:
+def claim_next(
+    session: Session, stage: str, *, worker: str, lease_s: float, table_version: int | None = None
+) -> Claim | None:
     """Claim the stage of this name that is next in the order of service; None when none is ready.
 
     A wake-up for one job so takes the most urgent one: an urgent retry does not wait behind the messages of
-    a backlog.
+    a backlog. Stages of a newer table of stages than `table_version` are left untouched; None: none is.
     """
     for _ in range(CLAIM_ROUNDS):
-        candidates = order.candidates(session, stage)
+        candidates = order.candidates(session, stage, table_version)
         if not candidates:
             return None
         job = _lock_first(session, [job_id for job_id, _ in candidates])
-        claimed = None if job is None else take_stage(session, job, stage, worker, lease_s)
+        claimed = None if job is None else take_stage(session, job, stage, worker, lease_s, table_version)
         if claimed is not None and job is not None:
             if len({tenant for _, tenant in candidates}) > 1:
                 order.record_service(session, job.tenant)
@@ -81,7 +92,13 @@ def _lock_first(session: Session, job_ids: list[str]) -> Job | None:
 
 @transition
 def claim_more(
-    session: Session, first: Claim, *, options: Mapping[str, Collection[str]], limit: int, lease_s: float
+    session: Session,
+    first: Claim,
+    *,
+    options: Mapping[str, Collection[str]],
+    limit: int,
+    lease_s: float,
+    table_version: int | None = None,
 ) -> list[Claim]:
     """Claim ready stages of other jobs for one batch with the first claim, the most urgent first.
 
@@ -93,6 +110,7 @@ def claim_more(
         options: job option -> the values with which a job can share the batch.
         limit: largest number of stages to claim.
         lease_s: duration of their leases, seconds.
+        table_version: that of the worker's table of stages.
     """
     if first.attempt > 1:
         return []
@@ -109,6 +127,7 @@ def claim_more(
             Stage.name == first.stage,
             Stage.attempt == 0,
             *DUE,
+            *of_table(table_version),
             *(Job.options[name].astext.in_(values) for name, values in options.items()),
         )
         .order_by(*QUEUE_ORDER)
@@ -118,7 +137,9 @@ def claim_more(
         # not wait for a locked one.
         .with_for_update(of=[Job, Stage], skip_locked=True)
     ).all()
-    claims = [take_stage(session, job, first.stage, first.worker, lease_s) for job in batch_jobs]
+    claims = [
+        take_stage(session, job, first.stage, first.worker, lease_s, table_version) for job in batch_jobs
+    ]
     return [claimed for claimed in claims if claimed is not None]
 
 
@@ -182,6 +203,7 @@ def finish(
     claim: Claim,
     *,
     artifact_key: str,
+    version: int | None = None,
     run_ms: float,
     compute_ms: float = 0.0,
     cache_hit: bool,
@@ -196,6 +218,7 @@ def finish(
     Args:
         claim: the claim of the stage.
         artifact_key: the key under which its artifact is stored.
+        version: that of the stage which made it.
         run_ms: duration of the attempt, milliseconds.
         compute_ms: the part of it inside the stage's method; in a batch, the stage's share of the batch.
         cache_hit: whether the artifact existed already.
@@ -214,6 +237,7 @@ def finish(
         .values(
             status="succeeded",
             artifact_key=artifact_key,
+            version=version,
             run_ms=run_ms,
             compute_ms=compute_ms,
             cache_hit=cache_hit,

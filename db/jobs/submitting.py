@@ -31,6 +31,7 @@ def _submit(
     cloth_key: str,
     options: Mapping[str, Any],
     stages: Sequence[StageSpec],
+    table_version: int = 0,
     priority: int = 0,
     tenant: str = DEFAULT_TENANT,
     tenant_limit: int | None = None,
@@ -46,6 +47,7 @@ def _submit(
     Args:
         job_id: the id.
         person_key, cloth_key, options, stages, priority, tenant, idempotency_key: of the job.
+        table_version: of the table from which the stages are; workers with an older one leave them.
         tenant_limit: most queued jobs of the tenant; None: no limit.
         webhook_url, webhook_events: where its events are sent, and which.
         traceparent: the job's place in a trace, as W3C Trace Context writes it.
@@ -91,6 +93,7 @@ def _submit(
                 woken_at=ready_at,
                 tenant=tenant,
                 urgency=rank,
+                table_version=table_version,
             )
         )
     return Submission(job_id, created=True)

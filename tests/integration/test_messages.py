@@ -129,6 +129,17 @@ def test_a_hostile_wake_up_is_dropped(request: pytest.FixtureRequest, send: Send
     assert jobs.counts() == {"succeeded": 1}
 
 
+def test_a_wake_up_of_a_stage_of_a_newer_version_is_dropped(
+    request: pytest.FixtureRequest, send: Send, quick_worker: WorkerProcess
+) -> None:
+    keys, _ = put(request)
+    send([["newer"], {}, {}], "any", task="tasks.upscale")
+    send([keys, {}, {}], "innocent")
+    assert row("innocent")["status"] == "succeeded"
+    assert "tasks.upscale" in quick_worker.log.read_text()
+    assert jobs.counts() == {"succeeded": 1}
+
+
 def test_the_log_has_one_line_per_event_and_no_key(
     request: pytest.FixtureRequest, send: Send, quick_worker: WorkerProcess
 ) -> None:

@@ -42,6 +42,7 @@ def claim(traceparent, stage="pose"):
         cloth_key="c",
         options={},
         artifacts={},
+        versions={},
         input_digests={},
     )
 

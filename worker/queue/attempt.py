@@ -93,6 +93,7 @@ class Attempt:
         """Look the artifact up. True: it has to be computed here. False: the attempt has ended."""
         with self._recording_errors():
             claim, row, store = self.claim, self.row, storage()
+            self._require_versions()
             names = {"person": claim.person_key, "cloth": claim.cloth_key}
             sources = {
                 source: store.get_input(names[source], max_bytes=settings().max_image_bytes)
@@ -209,6 +210,7 @@ class Attempt:
         wake_ups = jobs.finish(
             self.claim,
             artifact_key=self._artifact_key,
+            version=self.row.version,
             run_ms=1000 * self.run_s,
             compute_ms=compute_ms,
             cache_hit=cache_hit,
@@ -240,6 +242,17 @@ class Attempt:
                     input=key,
                 )
 
+    def _require_versions(self) -> None:
+        """Raise ArtifactError when another version of an earlier stage made an artifact that is read."""
+        for need in self.row.needs:
+            made, known = self.claim.versions[need], table.stage(need).version
+            if made not in (None, known):
+                raise ArtifactError(
+                    f"The artifact of {need} was made by version {made} of the stage; this worker reads "
+                    f"version {known}.",
+                    input=self.claim.artifacts[need],
+                )
+
     def _require_claim(self) -> None:
         """Raise ClaimLostError when the heartbeat has found the claim lost."""
         if self.lost.is_set():
@@ -264,7 +277,8 @@ class Attempt:
         makers = [name for name, key in self.claim.artifacts.items() if key == error.input]
         if not makers:
             return False
-        storage().delete_artifact(self.claim.artifacts[makers[0]])
+        if self.claim.versions[makers[0]] in (None, table.stage(makers[0]).version):
+            storage().delete_artifact(self.claim.artifacts[makers[0]])  # else workers of that version read it
         wake_ups = jobs.recompute(self.claim, makers[0], max_attempts=settings().max_attempts)
         if wake_ups is None:
             return False

@@ -11,7 +11,7 @@ from config.settings import settings
 from db import jobs
 from worker.queue import traces
 from worker.queue.request import MAX_KEY_LENGTH, TryonRequest
-from worker.stages.table import STAGES
+from worker.stages import table
 
 MAX_JOB_ID_LENGTH = 255
 """Longest id of a job, characters: the length of its column. It is a part of the result's object key."""
@@ -32,7 +32,7 @@ _LARGEST_NUMBER = 2**63
 
 def stage_specs() -> tuple[jobs.StageSpec, ...]:
     """Return the planned stages of a job, as the database stores them."""
-    return tuple(jobs.StageSpec(row.name, row.queue, (*row.needs, *row.after)) for row in STAGES)
+    return tuple(jobs.StageSpec(row.name, row.queue, (*row.needs, *row.after)) for row in table.STAGES)
 
 
 def accept(job_id: str, request: TryonRequest) -> jobs.Submission:
@@ -85,6 +85,7 @@ def _new_job(job_id: str, request: TryonRequest) -> dict[str, Any]:
         "cloth_key": request.cloth_key,
         "options": request.options(),
         "stages": stage_specs(),
+        "table_version": table.version(),
         "priority": request.priority,
         "tenant": request.tenant,
         "tenant_limit": settings().tenant_limit,

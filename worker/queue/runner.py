@@ -40,9 +40,10 @@ def run_stage(
     lease_s = settings().lease_s
     health = health or Health()
     health.pause()
-    claim = jobs.claim_next(name, worker=worker, lease_s=lease_s)
+    version = table.version()
+    claim = jobs.claim_next(name, worker=worker, lease_s=lease_s, table_version=version)
     if claim is None:
-        log.info("no stage %s is ready: finished, running elsewhere or not yet due", name)
+        log.info("no stage %s is ready: finished, running elsewhere, not yet due or for a newer worker", name)
         return False
     start_attempt = partial(attempting, models=models, wake=wake, health=health, events=events)
     with ExitStack() as attempts:
@@ -54,7 +55,13 @@ def run_stage(
             if shared is None:
                 first.compute()
             else:
-                claims = jobs.claim_more(claim, options=shared, limit=models.batch - 1, lease_s=lease_s)
+                claims = jobs.claim_more(
+                    claim,
+                    options=shared,
+                    limit=models.batch - 1,
+                    lease_s=lease_s,
+                    table_version=version,
+                )
                 others = [attempts.enter_context(start_attempt(other)) for other in claims]
                 _compute_batch([first, *(other for other in others if other.begin())], models)
     if first.error is not None:

@@ -104,6 +104,14 @@ def stage(name: str) -> Stage:
     return {row.name: row for row in STAGES}[name]
 
 
+def version() -> int:
+    """Return the version of the whole table: it rises with that of any stage, and with each new stage.
+
+    Workers leave stages alone that were planned by a newer table, so that two versions can run at once.
+    """
+    return sum(row.version for row in STAGES)
+
+
 def of_queues(names: tuple[str, ...]) -> tuple[Stage, ...]:
     """Return the stages that these queues carry."""
     return tuple(row for row in STAGES if row.queue in names)
