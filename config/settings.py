@@ -295,12 +295,12 @@ class Settings(BaseSettings):
     )
 
     api_rate_per_s: float | None = Field(
-        200,
+        500,
         gt=0,
         description="Most requests a second of one API key at one server process; twice as many at once.",
     )
     api_body_timeout_s: float = Field(
-        60, gt=0, description="Time in which the body of a request must arrive, seconds."
+        60, gt=0, description="Time in which the head of a request must arrive, and then its body, seconds."
     )
     api_cors_origins: str | None = Field(
         None,
@@ -321,7 +321,7 @@ class Settings(BaseSettings):
         description="Delay before the second attempt at a webhook, seconds; it doubles up to six hours.",
     )
     webhook_max_attempts: int = Field(
-        15, ge=1, description="Attempts at a webhook before it is dead; 15 take about a day and a half."
+        18, ge=1, description="Attempts at a webhook before it is dead; 18 take about a day and a half."
     )
 
     @model_validator(mode="after")

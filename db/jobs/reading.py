@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, union_all
+from sqlalchemy import ARRAY, Text, any_, cast, func, select, tuple_, union_all
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import CollectionAggregate
 
 from db.jobs.records import ACTIVE_JOB_STATUSES
 from db.jobs.rows import current_stage, existing_job_id, now_plus
@@ -31,17 +32,23 @@ def status(session: Session, job_id: str) -> dict[str, Any]:
 
 @transition
 def statuses(session: Session, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return id -> status record of these jobs, as `status` does, with four queries for all of them.
+    """Return id -> status record of these jobs, as `status` does, with few queries for all of them.
 
     An id that no job has is left out; an alias stands for its job.
     """
     asked = set(job_ids)
-    aliases = session.execute(select(JobAlias.alias, JobAlias.job_id).where(JobAlias.alias.in_(asked))).all()
-    own_ids = {row.alias: row.job_id for row in aliases}
-    jobs = session.scalars(select(Job).where(Job.id.in_(asked | set(own_ids.values())))).all()
+    jobs = list(session.scalars(select(Job).where(Job.id == _any(asked))))
+    own_ids: dict[str, str] = {}
+    if missing := asked - {job.id for job in jobs}:
+        aliases = session.execute(
+            select(JobAlias.alias, JobAlias.job_id).where(JobAlias.alias == _any(missing))
+        )
+        own_ids = {row.alias: row.job_id for row in aliases}
+        others = set(own_ids.values()) - asked
+        jobs += session.scalars(select(Job).where(Job.id == _any(others))) if others else []
     stages: dict[str, list[Stage]] = {job.id: [] for job in jobs}
     for stage in session.scalars(
-        select(Stage).where(Stage.job_id.in_(stages)).order_by(Stage.job_id, Stage.position)
+        select(Stage).where(Stage.job_id == _any(stages)).order_by(Stage.job_id, Stage.position)
     ):
         stages[stage.job_id].append(stage)
     positions = _queue_positions(session, [job for job in jobs if job.status == "queued"])
@@ -203,6 +210,11 @@ def _queue_position(session: Session, job: Job) -> int | None:
     return int(session.scalar(select(func.count()).select_from(ahead.subquery())) or 0) + 1
 
 
+def _any(ids: Collection[str]) -> CollectionAggregate[bool]:
+    """Return the condition's right side for any of these ids: one statement, however many they are."""
+    return any_(cast(list(ids), ARRAY(Text)))
+
+
 def _queue_positions(session: Session, queued: Sequence[Job]) -> dict[str, int]:
     """Return id -> place of these queued jobs, as `_queue_position` does."""
     positions: dict[str, int] = {}
@@ -215,7 +227,7 @@ def _queue_positions(session: Session, queued: Sequence[Job]) -> dict[str, int]:
             .limit(MAX_QUEUE_POSITION)
             .subquery()
         )
-        places = session.execute(select(first.c.id, first.c.place).where(first.c.id.in_(ids)))
+        places = session.execute(select(first.c.id, first.c.place).where(first.c.id == _any(ids)))
         positions |= dict.fromkeys(ids, MAX_QUEUE_POSITION) | {job_id: int(place) for job_id, place in places}
     return positions
 

@@ -15,7 +15,7 @@ COOKIE = "tryon_key"
 """The cookie in which the page keeps the key that a person has signed in with."""
 
 KEY_CACHE_S = 2.0
-"""How long a checked key is not looked up again, seconds: a revoked one ends this soon."""
+"""How long an answer of the database about keys is used, seconds: a revoked one ends this soon."""
 
 MAX_CACHED_KEYS = 1000
 
@@ -51,10 +51,12 @@ class Callers:
     """Checks the keys of requests.
 
     Attributes:
-        keys_required: whether every request needs a key; False: only once a key was made.
+        keys_required: whether every request needs a key; False: until a key was made.
     """
 
     keys_required: bool
+    _keys_exist: tuple[float, bool] = (0.0, True)
+    """Until when an answer of the database is used, and the answer."""
     _found: dict[str, tuple[float, keys.Key | None]] = field(default_factory=dict)
     _buckets: dict[str, Bucket] = field(default_factory=dict)
 
@@ -75,7 +77,10 @@ class Callers:
         return found
 
     async def _anonymous(self, request: Request) -> keys.Key | None:
-        if self.keys_required or await run_in_threadpool(keys.keys_exist):
+        now = time.monotonic()
+        if now >= self._keys_exist[0]:
+            self._keys_exist = (now + KEY_CACHE_S, await run_in_threadpool(keys.keys_exist))
+        if self.keys_required or self._keys_exist[1]:
             return None
         _require_local(request)
         return LOCAL

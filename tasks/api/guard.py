@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasks.api.problems import ProblemError
+from tasks.api.problems import ProblemError, slow_request
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -61,13 +61,7 @@ class _Body:
             async with asyncio.timeout(max(0.0, self.deadline - time.monotonic())):
                 message = await self.receive_next()
         except TimeoutError:
-            raise ProblemError(
-                "SlowRequestError",
-                408,
-                "The body of the request did not arrive in time; send it again on a faster connection.",
-                retryable=True,
-                headers={"Connection": "close"},
-            ) from None
+            raise slow_request("body") from None
         self.size += len(message.get("body", b""))
         if self.size > self.max_bytes:
             raise _too_large(self.max_bytes)

@@ -134,7 +134,7 @@ async def sign_in(request: Request, key: Annotated[str, Form(max_length=200)]) -
         max_age=SIGN_IN_S,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.headers.get("x-forwarded-proto", request.url.scheme) == "https",
     )
     return response
 

@@ -77,6 +77,18 @@ def unknown_job(job_id: str) -> ProblemError:
     return ProblemError("UnknownJobError", 404, "No job of yours has this id.", input=job_id)
 
 
+def slow_request(part: str) -> ProblemError:
+    """Return the answer to a request whose head or body (`part`) did not arrive in time."""
+    return ProblemError(
+        "SlowRequestError",
+        408,
+        f"The {part} of the request did not arrive in time (TRYON_API_BODY_TIMEOUT_S); send it again on a "
+        "faster connection.",
+        retryable=True,
+        headers={"Connection": "close"},
+    )
+
+
 def problem_of(error: Exception) -> ProblemError:
     """Return the answer for an exception; what is not foreseen shows no detail."""
     if isinstance(error, ProblemError):

@@ -14,10 +14,10 @@ FINAL_STATUSES = ("succeeded", "failed", "canceled")
 BATCH = 200
 """Most jobs that one transaction reads: a read of more would keep the others waiting."""
 
-PAUSE_S = 0.1
+PAUSE_S = 0.2
 """Pause after a read while clients wait, seconds: what they ask for meanwhile is read together."""
 
-WATCH_INTERVAL_S = 0.5
+WATCH_INTERVAL_S = 1.0
 """Interval at which a job that a client waits for is read, seconds."""
 
 Record = dict[str, Any]

@@ -10,6 +10,7 @@ import uvicorn
 from config.settings import ConfigurationError
 from db import keys
 from tasks.api.app import create_app
+from tasks.api.protocol import TimedProtocol
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def run(host: str, port: int) -> None:
     address = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         create_app(keys_required=not local),
+        http=TimedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -22,7 +22,7 @@ from tasks.api.uploads import spool, store
 MAX_WAIT_S = 60
 """Longest time that a request may wait for the end of its job, seconds: proxies close slower answers."""
 
-POLL_AGAIN_S = 1
+POLL_AGAIN_S = 2
 """When a client that polls should ask again, seconds."""
 
 Caller = Annotated[Key, Depends(caller_of)]

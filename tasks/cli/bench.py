@@ -16,6 +16,7 @@ from config import queues
 from tasks.cli import codes
 from tasks.cli.bench_cascade import cascade
 from tasks.cli.bench_fashn import fashn
+from tasks.cli.bench_http import http
 from tasks.cli.bench_rows import rows
 from tasks.cli.output import Json, err
 
@@ -23,6 +24,7 @@ app = typer.Typer()
 app.command()(cascade)
 app.command()(fashn)
 app.command()(rows)
+app.command()(http)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,7 +14,13 @@ import httpx
 from tests.support.waiting import wait_for
 from tests.support.workers import ROOT
 
-COMMAND = [sys.executable, "-c", "from tasks.cli import main; main()", "serve", "--port", "0"]
+KEY_CACHE_S = 0.05
+"""How long the tests' servers use an answer about keys, seconds: the next test has no keys."""
+
+PROGRAM = (
+    f"from tasks.api import callers; callers.KEY_CACHE_S = {KEY_CACHE_S}; from tasks.cli import main; main()"
+)
+COMMAND = [sys.executable, "-c", PROGRAM, "serve", "--port", "0"]
 TIMEOUT_S = 30
 
 
@@ -25,6 +31,7 @@ class ApiProcess:
         self, log: Path, *arguments: str, command: Sequence[str] = COMMAND, **environment: str
     ) -> None:
         self.log = log
+        self.local = "--host" not in arguments
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, *arguments],
@@ -45,7 +52,12 @@ class ApiProcess:
 
     def client(self, key: str | None = None) -> httpx.Client:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        if key is None and self.local:
+            wait_for(self._needs_no_key, "the keys of other tests to be gone")
         return httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+
+    def _needs_no_key(self) -> bool:
+        return httpx.get(f"{self.url}v1/tryons", timeout=TIMEOUT_S, trust_env=False).status_code == 200
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -139,7 +139,7 @@ def try_on(
     body = bodies.measure(pose, parse, person_mask)
     pattern = take_apart(garment)
     clothes = has_label(parse, bodies.CLOTHES)
-    dress = np.count_nonzero(parse == Part.DRESS) / max(1, np.count_nonzero(clothes))
+    dress = np.count_nonzero(parse == Part.DRESS) / max(1, int(np.count_nonzero(clothes)))
     placement = place(pattern, body, clothes, parse == Part.DRESS)
     # The parts of the old garment that stay on get another label.
     parse = np.where(hood(parse, body), np.uint8(Part.HAT), parse)

@@ -1,0 +1,1 @@
+"""What clients of the HTTP interface cost the stages."""
