@@ -39,7 +39,7 @@ METHODS = (
 with stored vectors."""
 
 GARMENT = "striped_tee"
-OPTIONS = {"engine": "geometric", "category": "upper_body", "seed": 0}
+OPTIONS = {"engine": "geometric", "category": "upper_body", "seed": 0, "minimum_score": 0.0}
 NAMES = {"person": "astronaut.png", "cloth": "garment.jpg"}
 
 SHRINK = 8
@@ -104,7 +104,7 @@ def outputs(stage: str, method: str, models: Models) -> Bundle:
         sources={name: sources[name] for name in row.sources},
         names=NAMES,
         artifacts={need: read_input(need) for need in row.needs},
-        options={name: OPTIONS[name] for name in row.options},
+        options={name: OPTIONS[name] for name in (*row.options, *chosen.options)},
     )
     return chosen.run(models.of(chosen), inputs)
 

@@ -154,7 +154,7 @@ def test_a_canceled_job_ends_between_two_steps(database, sweeping, worker, data_
     held_stage(job.id)
     assert jobs.cancel(job.id)
     # The worker takes the next job although nobody removes the file `hold`.
-    following = tryon.delay(PERSON, CLOTH, engine="geometric", seed=11)
+    following = tryon.delay(PERSON, CLOTH, engine="geometric", seed=11, minimum_score=0.0)
     assert ended(following.id)["status"] == "succeeded"
     assert (data_dir / "steps").read_text().split() == [str(step) for step in range(1, HELD_STEP + 1)]
     canceled = jobs.status(job.id)
@@ -162,7 +162,7 @@ def test_a_canceled_job_ends_between_two_steps(database, sweeping, worker, data_
 
 
 def test_without_a_gpu_auto_does_not_take_it(database, sweeping, worker):
-    record = ended(tryon.delay(PERSON, CLOTH).id)
+    record = ended(tryon.delay(PERSON, CLOTH, minimum_score=0.0).id)
     assert (record["status"], record["engine"]) == ("succeeded", "geometric")
 
 

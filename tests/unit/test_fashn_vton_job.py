@@ -36,18 +36,18 @@ JOINTS = {
 TORSO, LEGS, FACE = np.s_[140:330, 150:250], np.s_[330:560, 150:250], np.s_[60:110, 175:225]
 
 
-def on_canvas(areas):
+def on_canvas(areas, frame=FRAME):
     """A map of the canvas with these values in these areas of the photograph."""
     plane = np.zeros((PHOTO_HEIGHT, PHOTO_WIDTH), np.uint8)
     for area, value in areas:
         plane[area] = value
-    return FRAME.to_canvas(plane, interpolation=0)
+    return frame.to_canvas(plane, interpolation=0)
 
 
-def inputs(category="upper_body", joints=JOINTS, **changes):
+def inputs(category="upper_body", joints=JOINTS, frame=FRAME, **changes):
     body = np.zeros((25, 3), np.float32)
     for joint, point in joints.items():
-        body[joint] = *FRAME.points_to_canvas(np.array(point, np.float64)), 1
+        body[joint] = *frame.points_to_canvas(np.array(point, np.float64)), 1
     hands = np.zeros((21, 3), np.float32)
     garment = np.full((HEIGHT, WIDTH, 3), RED, np.uint8)
     return StageInput(
@@ -56,11 +56,13 @@ def inputs(category="upper_body", joints=JOINTS, **changes):
         artifacts={
             "pose": {
                 "pose.json": to_openpose_json(Pose(body, hands, hands)),
-                "mask.png": on_canvas([(TORSO, 255), (LEGS, 255), (FACE, 255)]),
-                "frame.json": FRAME.record(),
+                "mask.png": on_canvas([(TORSO, 255), (LEGS, 255), (FACE, 255)], frame),
+                "frame.json": frame.record(),
             },
             "parse": {
-                "parse.png": on_canvas([(TORSO, Part.UPPER_CLOTHES), (LEGS, Part.PANTS), (FACE, Part.FACE)])
+                "parse.png": on_canvas(
+                    [(TORSO, Part.UPPER_CLOTHES), (LEGS, Part.PANTS), (FACE, Part.FACE)], frame
+                )
             },
             "cloth": {"cloth.png": garment, "mask.png": np.full((HEIGHT, WIDTH), 255, np.uint8)},
         },
@@ -71,7 +73,8 @@ def inputs(category="upper_body", joints=JOINTS, **changes):
 
 def drawn(job, *areas):
     """The network's picture: the person's own with these areas of the photograph in the garment's colour."""
-    picture, scale = job.prepared.person.copy(), SHAPE[0] / PHOTO_HEIGHT
+    picture = job.prepared.person.copy()
+    scale = len(picture) / PHOTO_HEIGHT
     left = job.prepared.padding.left
     for rows, columns in areas:
         picture[
@@ -109,6 +112,15 @@ def test_the_new_garment_is_laid_into_the_photograph_and_rated(category, area):
     assert set(details["checks"]) == {"colour", "hands", "pose", "changed"}
     assert details["score"] == 1.0
     assert not details["warnings"]
+
+
+def test_trousers_are_taken_below_the_edge_of_a_canvas_that_ends_at_the_knees():
+    to_the_knees = Frame.around(80, 30, 320, 450, PHOTO_WIDTH, PHOTO_HEIGHT)
+    assert to_the_knees.points_to_canvas(np.array([200.0, 540.0]))[1] > HEIGHT + 100
+    job = Job.of(inputs("lower_body", frame=to_the_knees), (864, 576))
+    result = job.bundle(drawn(job, LEGS))["result.png"]
+    assert (result[400, 200] == RED).all()
+    assert (result[540, 200] == RED).all()
 
 
 def test_a_picture_without_the_garment_is_rated_low_and_the_photograph_stays():

@@ -103,13 +103,18 @@ class Job:
         }
 
     def _from_canvas(self, plane: NDArray[np.uint8], picture: Image) -> NDArray[np.uint8]:
-        """Return a map of the canvas, uint8 (1024, 768), at the place and size of the network's picture."""
+        """Return a map of the canvas, uint8 (1024, 768), at the place and size of the network's picture.
+
+        The canvas may end at the knees of a person whom the photograph shows down to the feet: outside of it
+        the values at its edge go on.
+        """
         height, width = picture.shape[:2]
         placed = cv2.warpAffine(
             plane,
             self._picture_to_canvas(picture.shape),
             (width, height),
             flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         return np.asarray(placed, np.uint8)
 
