@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from config.errors import QueueLimitError, StorageError, TryonError
 from config.settings import ConfigurationError
 from db import jobs
-from db.session import DatabaseUnavailableError
+from db.session import DatabaseUnavailableError, SchemaError
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ _AWAY: dict[type[Exception], str] = {
     StorageError: "The object store does not answer.",
     DatabaseUnavailableError: "The database does not answer.",
     ConfigurationError: "The server is not set up; its log says what is missing.",
+    SchemaError: "The server's tables are not those of its version; its log says what to do.",
 }
 """Error of a part of the system that is away -> what a client is told; the log has the address."""
 
@@ -166,6 +167,7 @@ def install(app: FastAPI, show: Callable[[Request, ProblemError], Awaitable[Resp
         TryonError,
         jobs.NotRetryableError,
         DatabaseUnavailableError,
+        SchemaError,
         ConfigurationError,
         HTTPException,
         RequestValidationError,

@@ -26,7 +26,10 @@ def send() -> None:
             f"Webhooks need the package {error.name}: pip install 'tryon-workers[api]'"
         ) from error
 
+    from db import migrate
+
     set_up_logging()
+    migrate.require_current()
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -137,7 +137,17 @@ TABLES = [
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "status some-id", "submit a b", "cancel x", "retry x", "sweep"]
+    "command",
+    [
+        "status",
+        "status some-id",
+        "submit a b",
+        "cancel x",
+        "retry x",
+        "webhooks send",
+        "serve",
+        "sweep",
+    ],
 )
 @pytest.mark.parametrize(("environment", "name", "problem", "remedy"), TABLES, indirect=["environment"])
 def test_commands_that_need_the_tables(environment, name, problem, remedy, command, tryon):
