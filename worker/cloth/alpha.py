@@ -3,9 +3,8 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from worker.images.arrays import Flags, Floats, Image, Mask
+from worker.images.arrays import Flags, Floats, Image, Indices, Mask
 from worker.images.regions import regions_that_touch, without_small_regions
 from worker.images.shapes import closed, dilated, disc, eroded
 
@@ -90,8 +89,8 @@ def _mixture(photo: Colours, hard: Flags, background: Floats, band: int) -> tupl
     """Return each pixel's mixture α, how far it is trusted (0..1), and where the garment is patterned."""
     near, spread = _colour_inside(photo, hard, band)
     toward = near - background
-    contrast = np.sum(toward**2, axis=-1)
-    mixed = np.sum((photo - background) * toward, axis=-1) / np.maximum(contrast, 1e-6)
+    contrast = _squared_length(toward)
+    mixed = np.einsum("...i,...i->...", photo - background, toward) / np.maximum(contrast, 1e-6)
     # Where garment and background are similar the mixture says nothing; where the garment has a pattern its
     # colour cannot be predicted from further in. There the blur of the outline gives the alpha.
     trust = np.clip((np.sqrt(contrast) - UNTRUSTED_CONTRAST) / TRUST_RANGE, 0, 1)
@@ -148,7 +147,25 @@ def _colour_inside(photo: Colours, hard: Flags, depth: int) -> tuple[Floats, Flo
     weight = np.asarray(cv2.GaussianBlur(inner, (0, 0), depth))
     positive_weight = np.maximum(weight, 1e-6)
     near = np.asarray(cv2.GaussianBlur(photo * inner[..., None], (0, 0), depth)) / positive_weight[..., None]
-    squares = np.asarray(cv2.GaussianBlur((photo**2).sum(-1) * inner, (0, 0), depth)) / positive_weight
-    spread = np.sqrt(np.maximum(squares - (near**2).sum(-1), 0))
-    nearest = ndimage.distance_transform_edt(weight < MIN_WEIGHT, return_distances=False, return_indices=True)
-    return near[nearest[0], nearest[1]], spread[nearest[0], nearest[1]]
+    squares = np.asarray(cv2.GaussianBlur(_squared_length(photo) * inner, (0, 0), depth)) / positive_weight
+    spread = np.sqrt(np.maximum(squares - _squared_length(near), 0))
+    far = weight < MIN_WEIGHT
+    if not far.all():
+        nearest = _nearest(~far)[far]
+        near[far], spread[far] = near.reshape(-1, 3)[nearest], spread.ravel()[nearest]
+    return near, spread
+
+
+def _squared_length(vectors: Floats) -> Floats:
+    return np.asarray(np.einsum("...i,...i->...", vectors, vectors))
+
+
+def _nearest(area: Flags) -> Indices:
+    """Return the flat position of the pixel of an area, bool (h, w), that is nearest to each pixel."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~area).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    own = np.flatnonzero(area)
+    of_label = np.zeros(int(labels.max()) + 1, np.intp)
+    of_label[labels.ravel()[own]] = own
+    return np.asarray(of_label[labels])

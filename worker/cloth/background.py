@@ -41,17 +41,22 @@ def fit_background(lab: NDArray[np.float32], where: Flags) -> NDArray[np.float32
     y, x = y[::step], x[::step]
     basis = np.stack(_terms(y / height - 0.5, x / width - 0.5), axis=1)
     coefficients = _robust_fit(basis, lab[y, x].astype(np.float64))
-    rows = np.linspace(-0.5, 0.5, height, endpoint=False)[:, None]
-    columns = np.linspace(-0.5, 0.5, width, endpoint=False)[None, :]
-    surface = np.zeros((height, width, 3), np.float32)
-    for term, coefficient in zip(_terms(*np.broadcast_arrays(rows, columns)), coefficients, strict=True):
-        surface += term[..., None].astype(np.float32) * coefficient.astype(np.float32)
+    rows = np.linspace(-0.5, 0.5, height, endpoint=False)[:, None, None]
+    columns = np.linspace(-0.5, 0.5, width, endpoint=False)[:, None]
+    # In the order of `_terms`; each pixel is one product and two sums of a row and a column.
+    constant, x, y, xx, xy, yy = coefficients
+    of_column = (constant + x * columns + xx * columns**2).astype(np.float32)
+    slope = (y + xy * columns).astype(np.float32)
+    surface: NDArray[np.float32] = rows.astype(np.float32) * slope
+    surface += of_column
+    surface += (rows**2 * yy).astype(np.float32)
     return surface
 
 
 def difference(lab: Floats, background: Floats) -> Floats:
     """Return the colour difference of each pixel to the background (CIE76), float32 (h, w)."""
-    return np.asarray(np.linalg.norm(lab - background, axis=-1))
+    apart = lab - background
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", apart, apart)))
 
 
 def border_strip(shape: tuple[int, ...]) -> Flags:

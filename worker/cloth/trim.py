@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from worker.images.arrays import Flags, Image
@@ -58,11 +59,13 @@ def _bar(photo: Image, settings: TrimSettings) -> int:
     thickness = int(np.argmin(alike))
     # The line after the edge is mixed with the frame's colour.
     first = min(thickness + 2, len(photo) - 1)
-    if thickness == 0 or _differs(photo[first], colour, settings.step).mean() < settings.stepped:
+    if thickness == 0 or _differs(photo[first : first + 1], colour, settings.step).mean() < settings.stepped:
         return 0
     return first
 
 
 def _differs(pixels: Image, colour: np.ndarray[tuple[int, ...], np.dtype[np.float64]], by: int) -> Flags:
-    """Return which pixels, (..., 3), differ in a channel by more than a number of levels, bool (...)."""
-    return np.asarray(np.abs(pixels.astype(np.int16) - colour).max(-1) > by)
+    """Return which pixels, (h, w, 3), differ in a channel by more than a number of levels, bool (h, w)."""
+    lowest, highest = np.ceil(colour - by).clip(0), np.floor(colour + by)
+    alike = cv2.inRange(np.ascontiguousarray(pixels), lowest, highest)
+    return np.asarray(alike == 0).reshape(pixels.shape[:-1])
