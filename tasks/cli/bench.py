@@ -38,6 +38,10 @@ def bench(
     ] = None,
     number_of_people: Annotated[int, typer.Option("--n-people", min=1)] = 20,
     number_of_garments: Annotated[int, typer.Option("--n-garments", min=1)] = 10,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Run the stages in this process and print where their time goes."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run every person in every garment through the embedded stack and measure it.
@@ -54,6 +58,9 @@ def bench(
     seed = int(time.time())
     person_files = variants.make(variants.people(people), number_of_people, seed=seed)
     garment_files = variants.make(variants.garments(garments), number_of_garments, seed=seed)
+    if profile:
+        _profile(person_files, garment_files, as_json=as_json)
+        return
     with running_system(quiet=as_json):
         figures = _run_jobs(person_files, garment_files, quiet=as_json)
     if as_json:
@@ -62,6 +69,33 @@ def bench(
         _print(figures)
     if figures["failed"]:
         raise typer.Exit(codes.JOB_FAILED)
+
+
+def _profile(person_files: list[bytes], garment_files: list[bytes], *, as_json: bool) -> None:
+    """Print each stage's times and its most expensive functions."""
+    from config.settings import settings
+    from worker.lab.stage_profile import profile
+    from worker.stages.models import Models
+
+    with Models(settings().models_dir) as models:
+        stages = profile(person_files, garment_files, models)
+    if as_json:
+        print(json.dumps(stages))
+        return
+    for name, stage in stages.items():
+        title = (
+            f"{name}: {stage['runs']} runs, p50 {stage['wall_ms_p50']} ms, processor {stage['cpu_ms_p50']} ms"
+        )
+        table = Table("own", "with calls", "calls", title=title, title_justify="left")
+        for heading in ("function", "called by"):
+            table.add_column(heading, overflow="fold")
+        for function in stage["functions"]:
+            shares = (f"{100 * function[key]:.1f} %" for key in ("own", "inclusive"))
+            names = function["function"], ", ".join(function["callers"])
+            table.add_row(*shares, str(function["calls"]), *names)
+        Console().print(table)
+        if stage["errors"]:
+            typer.echo(f"Failed: {', '.join(stage['errors'])}")
 
 
 def _run_jobs(person_files: list[bytes], garment_files: list[bytes], *, quiet: bool) -> dict[str, Any]:
