@@ -6,3 +6,6 @@ import os
 # them: on two cores the equations of a person's outline take 4 ms with one thread, and up to 380 ms with two
 # beside another process.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# OpenMP, of PyTorch, reads this when it loads. By default its idle threads wait actively too: beside other
+# processes on two cores the parser's network takes several times its own processor time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

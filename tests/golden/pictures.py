@@ -133,7 +133,7 @@ def try_on(case: Case, models: Models) -> TryOn:
     bundles = local.run(
         person,
         encode_png(garments.draw(case.garment)),
-        {"engine": "geometric", "category": "upper_body", "seed": 0},
+        {"engine": "geometric", "category": "upper_body", "seed": 0, "minimum_score": 0.0},
         models,
         names={"person": case.person, "cloth": case.garment},
     )

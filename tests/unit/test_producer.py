@@ -71,7 +71,7 @@ def test_a_django_project_of_a_shop_is_not_attached_to_our_application():
     ) == ("tryon")
 
 
-def test_numpy_of_a_worker_computes_with_one_thread():
-    program = "import os, worker; print(os.environ['OPENBLAS_NUM_THREADS'])"
-    assert output_of(program) == "1"
-    assert output_of(program, OPENBLAS_NUM_THREADS="4") == "4"
+def test_threads_of_a_worker_do_not_wait_actively():
+    program = "import os, worker; print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
+    assert output_of(program) == "1 PASSIVE"
+    assert output_of(program, OPENBLAS_NUM_THREADS="4", OMP_WAIT_POLICY="ACTIVE") == "4 ACTIVE"

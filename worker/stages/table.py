@@ -69,7 +69,7 @@ STAGES = (
     Stage(
         "cloth",
         queues.CPU,
-        version=6,
+        version=7,
         methods=cloth.METHODS,
         sources=("cloth",),
         setting="cloth_mask",
@@ -88,7 +88,7 @@ STAGES = (
     Stage(
         "generate",
         queues.GPU,
-        version=10,
+        version=11,
         methods=ENGINES,
         sources=("person",),
         needs=("pose", "cloth", "parse"),
