@@ -108,13 +108,31 @@ def test_a_picture_and_its_mirror_image_are_read_as_one() -> None:
     present = np.full((2, len(NAMES)), 9.0, np.float32)
     output = GarmentOutput(np.zeros((2, 1, 32, 32), np.float32), maps, present, _attributes(2))
 
-    seen = decode(output)
+    seen = decode(output, np.ones((64, 64), bool))
 
     cells = seen.points / HEATMAP_STRIDE - 0.5
     assert cells[:, 0] == pytest.approx(3, abs=0.01)
     assert cells[:, 1] == pytest.approx(np.arange(len(NAMES)), abs=0.01)
     assert seen.confidence.min() > 0.99
     assert seen.rotation == pytest.approx(0, abs=1), "the neck is right above the hem"
+
+
+def test_blank_ground_is_no_garment_whatever_the_network_says() -> None:
+    """A network marks the blank part of a tall photograph at times; it was seen with shop photographs."""
+    mask = np.full((1, 1, 32, 32), -9.0, np.float32)
+    mask[0, 0, 2:10, 8:24] = 9.0  # the garment
+    mask[0, 0, 18:30, 4:28] = 4.0  # blank ground
+    maps = np.full((1, len(NAMES), 16, 16), -20.0, np.float32)
+    maps[:, :, 12, 8] = 20.0
+    structure = np.zeros((64, 64), bool)
+    structure[4:20, 14:20] = True
+    output = GarmentOutput(mask, maps, np.full((1, len(NAMES)), 9.0, np.float32), _attributes(1))
+
+    seen = decode(output, structure)
+
+    assert (seen.mask[2:10, 8:24] > 0.9).all()
+    assert (seen.mask[12:] < 0.1).all()
+    assert not seen.structured.any(), "landmarks on blank ground are not used for the crop"
 
 
 def _attributes(count: int) -> dict[str, np.ndarray]:

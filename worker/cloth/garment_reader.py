@@ -39,6 +39,11 @@ class ReaderSettings:
         min_confidence: a landmark of the first pass with less is not used for the crop of the second.
         mirrored: whether each pass also reads the mirrored picture and averages both.
         passes: most passes: the whole photograph, then upright crops.
+        structure_window: side of the window in which a picture is looked at for structure, input pixels.
+        min_structure: least difference of brightness in a window with structure, grey levels; a plain ground
+            has less, JPEG artefacts included.
+        min_structured: a region of the mask with less structure, share of its pixels, is blank ground that
+            the network has taken for a garment: a garment has at least an outline.
         upright: rotation of a garment in a crop below which no further pass follows, degrees; most training
             inputs are rotated by less.
     """
@@ -52,6 +57,9 @@ class ReaderSettings:
     mirrored: bool = True
     passes: int = 4
     upright: float = 12.0
+    structure_window: int = 7
+    min_structure: int = 8
+    min_structured: float = 0.05
 
 
 SETTINGS = ReaderSettings()
@@ -79,6 +87,9 @@ MIN_LENGTH_LIKELIHOOD = 1e-3
 
 _TINY = 1e-12
 """Keeps a division by a sum of probabilities finite."""
+
+_REGION_THRESHOLD = 0.1
+"""A region of the mask extends to this probability."""
 
 MASK_THRESHOLD = 0.5
 """A pixel of the mask with this probability or more is garment."""
@@ -139,13 +150,17 @@ class GarmentReading:
 
 @dataclass(frozen=True)
 class _Pass:
-    """The result of one pass, in pixels of the network's input."""
+    """The result of one pass, in pixels of the network's input.
+
+    `structured`, bool (14,), is whether the input has any structure at each point.
+    """
 
     mask: NDArray[np.float32]
     points: NDArray[np.float64]
     confidence: NDArray[np.float32]
     attributes: dict[str, NDArray[np.float32]]
     rotation: float
+    structured: NDArray[np.bool_]
 
 
 class GarmentReader:
@@ -210,7 +225,7 @@ class GarmentReader:
         picture = _resample(photo, to_input, self.size, self.settings.grey)
         batch = np.stack([picture, picture[:, ::-1]]) if self.settings.mirrored else picture[None]
         output = self.forward(np.ascontiguousarray(batch))
-        return decode(output, self.settings)
+        return decode(output, _structure(picture, self.settings), self.settings)
 
 
 def sleeve_by_length(
@@ -261,8 +276,13 @@ def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
     return attributes
 
 
-def decode(output: GarmentOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
-    """Return the result of the network's output for one picture, or for a picture and its mirror image."""
+def decode(
+    output: GarmentOutput, structure: NDArray[np.bool_], settings: ReaderSettings = SETTINGS
+) -> _Pass:
+    """Return the result of the network's output for one picture, or for a picture and its mirror image.
+
+    structure: bool (size, size), where the picture is not blank.
+    """
     maps = softmax(output.maps, axis=(2, 3))
     mask, present = expit(output.mask), expit(output.present)
     if len(maps) == 2:
@@ -277,7 +297,34 @@ def decode(output: GarmentOutput, settings: ReaderSettings = SETTINGS) -> _Pass:
     }
     confidence = mass * present[0]
     rotation = rotation_of(points, confidence)
-    return _Pass(np.asarray(mask[0, 0], np.float32), points, confidence, attributes, rotation)
+    inside = np.clip(np.floor(points).astype(int), 0, len(structure) - 1)
+    structured = np.asarray(structure[inside[:, 1], inside[:, 0]])
+    garment = _without_blank_regions(np.asarray(mask[0, 0], np.float32), structure, settings)
+    return _Pass(garment, points, confidence, attributes, rotation, structured)
+
+
+def _structure(picture: NDArray[np.uint8], settings: ReaderSettings) -> NDArray[np.bool_]:
+    """Return where an input, RGB uint8 (size, size, 3), is not blank, bool (size, size)."""
+    window = np.ones((settings.structure_window,) * 2, np.uint8)
+    span = cv2.dilate(picture, window).astype(np.int16) - cv2.erode(picture, window)
+    return np.asarray(span.max(2) >= settings.min_structure)
+
+
+def _without_blank_regions(
+    mask: NDArray[np.float32], structure: NDArray[np.bool_], settings: ReaderSettings
+) -> NDArray[np.float32]:
+    """Return the mask, float32 (h, w), without the regions in which the picture shows nothing."""
+    high, wide = mask.shape
+    small = cv2.resize(structure.astype(np.uint8), (wide, high), interpolation=cv2.INTER_NEAREST) > 0
+    # Down to a low probability, so that no rim of a removed region stays.
+    count, regions = cv2.connectedComponents((mask >= _REGION_THRESHOLD).astype(np.uint8), connectivity=4)
+    kept = mask.copy()
+    for number in range(1, count):
+        region = regions == number
+        solid = region & (mask >= MASK_THRESHOLD)
+        if solid.any() and float(small[solid].mean()) < settings.min_structured:
+            kept[region] = 0
+    return kept
 
 
 def rotation_of(points: NDArray[np.float64], confidence: NDArray[np.float32]) -> float:
@@ -329,7 +376,8 @@ def peaks(maps: NDArray[np.float32], window: int) -> tuple[NDArray[np.float64], 
 
 def _enclosing_points(result: _Pass, min_confidence: float) -> NDArray[np.float64]:
     """Return points around the garment, input pixels (n, 2): landmarks and the outline of the mask."""
-    parts = [result.points[result.confidence >= min_confidence]]
+    # A landmark is on an outline: where the picture is blank there is none.
+    parts = [result.points[(result.confidence >= min_confidence) & result.structured]]
     solid = (result.mask >= MASK_THRESHOLD).astype(np.uint8)
     contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if contours:
