@@ -58,6 +58,7 @@ def inputs(category="upper_body", joints=JOINTS, frame=FRAME, **changes):
                 "pose.json": to_openpose_json(Pose(body, hands, hands)),
                 "mask.png": on_canvas([(TORSO, 255), (LEGS, 255), (FACE, 255)], frame),
                 "frame.json": frame.record(),
+                "landmarks.json": np.zeros((33, 3)).tolist(),
             },
             "parse": {
                 "parse.png": on_canvas(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.fashn_vton import VECTORS
-from worker.fashn_vton.poses import COCO18, MIN_CONFIDENCE, person_drawing
+from worker.fashn_vton.poses import COCO18, MIN_CONFIDENCE, person_drawing, with_whole_legs
 from worker.images.frame import Frame
 from worker.images.maps import Body25, Pose
 
@@ -62,3 +62,22 @@ def test_left_stays_left():
         drawing = person_drawing(Pose(body, np.zeros((21, 3)), np.zeros((21, 3))), frame, 1024, 768)
         levels.append(int(drawing[300, 300]))
     assert levels == [int(58 * 1.3), int(84 * 1.3)]
+
+
+def test_knees_and_ankles_below_the_canvas_are_drawn_if_the_photograph_shows_them():
+    frame = Frame.around(100, 50, 500, 550, 600, 900)  # the canvas ends at the knees
+    body, landmarks = np.zeros((len(Body25), 3), np.float32), np.zeros((33, 3))
+    hip, knee, ankle = (250.0, 400.0), (250.0, 560.0), (250.0, 750.0)
+    body[Body25.R_HIP] = *frame.points_to_canvas(np.array(hip)), 0.9
+    body[Body25.R_KNEE] = *frame.points_to_canvas(np.array(knee)), 0.8
+    landmarks[26] = *frame.points_to_canvas(np.array((260.0, 600.0))), 0.7  # less exact than the joint
+    landmarks[28] = *frame.points_to_canvas(np.array(ankle)), 0.7
+    landmarks[25] = *frame.points_to_canvas(np.array((350.0, 950.0))), 0.7  # below the photograph
+    hands = np.zeros((21, 3), np.float32)
+    whole = with_whole_legs(Pose(body, hands, hands), landmarks, frame)
+    np.testing.assert_allclose(frame.points_to_photo(whole.xy(Body25.R_ANKLE)), ankle, atol=0.01)
+    assert (whole.body[Body25.R_KNEE] == body[Body25.R_KNEE]).all()
+    assert not whole.seen(Body25.L_KNEE)
+    drawing = person_drawing(whole, frame, 900, 600)
+    assert drawing[650, 250] > 0, "the lower leg"
+    assert not person_drawing(Pose(body, hands, hands), frame, 900, 600)[650, 250]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from config.errors import PoseError
 from worker.contract import Bundle, StageInput
 from worker.fashn_vton.blend import changed_region, laid_back
-from worker.fashn_vton.poses import MIN_CONFIDENCE, person_drawing
+from worker.fashn_vton.poses import MIN_CONFIDENCE, person_drawing, with_whole_legs
 from worker.fashn_vton.preparation import Prepared, fitted, shrunk
 from worker.fashn_vton.rating import Drawn, rated
 from worker.images.arrays import Image
@@ -45,7 +45,7 @@ class Job:
         inputs: of the stage.
         photo: the person's photograph, RGB uint8 (h, w, 3).
         frame: from the photograph to the canvas.
-        pose: the joints on the canvas.
+        pose: the joints in canvas pixels; knees and ankles may be below the canvas.
         prepared: what the network takes.
     """
 
@@ -59,7 +59,8 @@ class Job:
     def of(cls, inputs: StageInput, shape: tuple[int, int]) -> "Job":
         """Return the job of a stage's inputs for a network with pictures of this shape. Raises PoseError."""
         photo, posed = person_photo(inputs), inputs.artifacts["pose"]
-        frame, pose = Frame(**posed["frame.json"]), from_openpose_json(posed["pose.json"])
+        frame, landmarks = Frame(**posed["frame.json"]), np.array(posed["landmarks.json"])
+        pose = with_whole_legs(from_openpose_json(posed["pose.json"]), landmarks, frame)
         with errors_name(inputs, "person"):
             _require_joints(pose, frame, inputs.options["category"])
         small = shrunk(photo)

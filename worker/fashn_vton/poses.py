@@ -1,5 +1,7 @@
 """Converts the pose of the stage `pose` to the points that FASHN VTON's drawing takes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from worker.fashn_vton.drawing import draw_pose
@@ -19,6 +21,27 @@ MIN_CONFIDENCE = 0.3
 
 NOT_DRAWN = -1.0
 """Position of a hand point that is not drawn."""
+
+
+LEGS = {J.R_KNEE: 26, J.R_ANKLE: 28, J.L_KNEE: 25, J.L_ANKLE: 27}
+"""Joint of a leg -> MediaPipe's landmark of it."""
+
+
+def with_whole_legs(pose: Pose, landmarks: Floats, frame: Frame) -> Pose:
+    """Return the pose with the knees and ankles that the photograph shows below the canvas.
+
+    Args:
+        pose: the joints on the canvas, which may end at the knees.
+        landmarks: (33, 3), MediaPipe's: x, y in canvas pixels, and visibility, 0..1.
+        frame: from the photograph to the canvas.
+    """
+    body = pose.body.copy()
+    for joint, landmark in LEGS.items():
+        x, y = frame.points_to_photo(landmarks[landmark, :2])
+        shown = 0 <= x < frame.photo_width and 0 <= y < frame.photo_height
+        if not pose.seen(joint) and shown:
+            body[joint] = landmarks[landmark]
+    return replace(pose, body=body)
 
 
 def person_drawing(pose: Pose, frame: Frame, height: int, width: int) -> Mask:

@@ -35,6 +35,8 @@ class MediaPipePose(Method):
 
     def run(self, model: "PoseEstimator", inputs: StageInput) -> Bundle:
         """Find the person. Raises NoPersonError, MultiplePeopleError, PoseError."""
+        import numpy as np
+
         from worker.images.inputs import errors_name, person_photo
         from worker.images.openpose import to_openpose_json
         from worker.pose.render import render
@@ -47,6 +49,8 @@ class MediaPipePose(Method):
             "pose.png": render(person.pose),
             "mask.png": person.mask,
             "frame.json": person.frame.record(),
+            # Also those outside of the canvas, which `pose.json` leaves out: x, y on the canvas, visibility.
+            "landmarks.json": np.round(person.landmarks[:, [0, 1, 3]].astype(float), 2).tolist(),
         }
 
 

@@ -65,7 +65,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("pose", queues.CPU, version=5, methods=pose.METHODS, sources=("person",)),
+    Stage("pose", queues.CPU, version=6, methods=pose.METHODS, sources=("person",)),
     Stage(
         "cloth",
         queues.CPU,
