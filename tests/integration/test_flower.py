@@ -17,6 +17,7 @@ from tests.support.inputs import put
 from tests.support.waiting import wait_for
 from tests.support.workers import FAST_SETTINGS, ROOT, WorkerProcess, ended
 from worker.artifacts.storage import storage
+from worker.queue import events
 
 AUTH = "shop:secret"
 
@@ -43,14 +44,19 @@ def flower(database, tmp_path):
     process.wait(20)
 
 
-def get(url, *, auth=AUTH):
-    """Return the JSON of a response, the status code of an error, or None when the server does not answer."""
+def page(url, *, auth=AUTH):
+    """Return the text of a response."""
     request = urllib.request.Request(url)  # noqa: S310 - a fixed http address
     if auth:
         request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - a fixed http address
+        return response.read().decode()
+
+
+def get(url, *, auth=AUTH):
+    """Return the JSON of a response, the status code of an error, or None when the server does not answer."""
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - a fixed http address
-            return json.loads(response.read())
+        return json.loads(page(url, auth=auth))
     except urllib.error.HTTPError as error:
         with error:
             return error.code
@@ -88,6 +94,12 @@ def test_flower_shows_every_stage_with_its_run_time(request, flower, sweeping, t
         assert task(f"{failed}.cloth")["state"] == "FAILURE"
         assert task(f"{failed}.cloth")["args"] == repr((failed,))
         wait_for(lambda: task(canceled)["state"] == "REVOKED", "the canceled job to be shown as revoked")
+        for path in (f"task/{failed}", f"task/{failed}.cloth", "tasks", "workers"):
+            text = page(f"{url}/{path}")
+            assert "<html" in text
+            assert "Traceback (most recent call last)" not in text
+        assert "InputValidationError" in page(f"{url}/task/{failed}")
+        assert events.SWEEP in page(f"{url}/workers")
         assert get(f"{url}/metrics") == get(f"{url}/metrics", auth=None) == 404
     finally:
         worker.stop()
