@@ -276,9 +276,7 @@ def _merge(first: _Pass, second: _Pass) -> dict[str, NDArray[np.float32]]:
     return attributes
 
 
-def decode(
-    output: GarmentOutput, structure: NDArray[np.bool_], settings: ReaderSettings = SETTINGS
-) -> _Pass:
+def decode(output: GarmentOutput, structure: NDArray[np.bool_], settings: ReaderSettings = SETTINGS) -> _Pass:
     """Return the result of the network's output for one picture, or for a picture and its mirror image.
 
     structure: bool (size, size), where the picture is not blank.
