@@ -153,8 +153,8 @@ class Settings(BaseSettings):
     batch: int | None = Field(
         None,
         ge=1,
-        description="Largest batch of jobs that a GPU worker computes at once with `viton_hd`. Unset: "
-        "4 on CUDA, 1 on the CPU.",
+        description="Largest batch of jobs that a GPU worker computes at once with `viton_hd` or "
+        "`fashn_vton`. Unset: 4 on CUDA, 1 on the CPU.",
     )
 
     parser: str = Field(
