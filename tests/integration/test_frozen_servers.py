@@ -1,7 +1,7 @@
 """A server that accepts connections and answers nothing: every caller gives up after a set time."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -37,12 +37,14 @@ def frozen(server):
     main = psutil.Process(server.process.pid)
     processes = [main, *main.children(recursive=True)]
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):  # that of a connection that was just closed
+            process.suspend()
     try:
         yield
     finally:
         for process in processes:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def answer(call):

@@ -103,8 +103,11 @@ family = [{sys.executable!r}, "-c", {PARENT_OF_SLEEP!r}]
 with Supervisor(commands={{"family": family}}, ready=lambda s: len(s.descendants()) == 2) as supervisor:
     supervisor.wait_ready()
     pids = supervisor.descendants() | {{supervisor.servers.valkey.process.pid}}
-    print(*pids, flush=True)
-    supervisor.run()
+    try:
+        print(*pids, flush=True)
+        supervisor.run()
+    except KeyboardInterrupt:  # the signal may come before `run`, which catches it
+        pass
     print("stopping", flush=True)
 """
 
