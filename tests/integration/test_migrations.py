@@ -29,13 +29,9 @@ def differences():
         return compare_metadata(MigrationContext.configure(connection), Base.metadata)
 
 
-def test_the_tables_are_those_of_the_models(empty_database):
+def test_migrations_make_the_tables_of_the_models_and_can_be_undone(empty_database):
     migrate.upgrade()
     assert differences() == []
-
-
-def test_every_migration_can_be_undone_and_done_again(empty_database):
-    migrate.upgrade()
     submit("job")
     migrate.downgrade("0001")
     migrate.upgrade()

@@ -40,11 +40,11 @@ def test_ready_and_running_stages_count_and_postponed_ones_do_not():
     assert (open_stages("cpu"), open_stages("gpu")) == (1, 1)
 
 
-@pytest.mark.parametrize("queue", QUERIES)
-def test_the_query_reads_open_stages_only(queue):
+def test_the_queries_read_open_stages_only():
     with engine().begin() as connection:
-        fill(connection, finished=20_000, queued=1_000)
+        fill(connection, finished=10_000, queued=1_000)
     with engine().connect() as connection:
         connection.execute(text("ANALYZE stages"))
-        plan = "\n".join(row[0] for row in connection.execute(text(f"EXPLAIN {QUERIES[queue]}")))
-    assert "Seq Scan" not in plan, plan
+        for query in QUERIES.values():
+            plan = "\n".join(row[0] for row in connection.execute(text(f"EXPLAIN {query}")))
+            assert "Seq Scan" not in plan, plan
