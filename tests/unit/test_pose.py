@@ -18,7 +18,7 @@ from worker.images.arrays import Flags, Image, Mask
 from worker.images.frame import HEIGHT, WIDTH, Frame
 from worker.images.maps import Body25
 from worker.images.openpose import from_openpose_json
-from worker.pose.estimator import PersonPose, PoseEstimator, _require_usable
+from worker.pose.estimator import PersonPose, PoseEstimator, _require_usable, _with_outside
 from worker.pose.joints import MIRROR
 
 PEOPLE = ("00891_00", "03615_00", "07573_00", "08909_00")
@@ -347,3 +347,13 @@ def test_the_collector_does_not_wait_for_an_estimator_that_nobody_closed(models_
         check=True,
     )
     assert done.stdout.split() == ["collected"]
+
+
+def test_landmarks_outside_of_the_canvas_are_those_of_the_whole_photograph_if_it_agrees() -> None:
+    measured, first = np.full((33, 4), 300, np.float32), np.full((33, 4), 310, np.float32)
+    measured[27, 1], first[27, 1] = 1900, 1300  # both below the canvas: the photograph shows where
+    measured[28, 1] = 1900  # a guess on the whole photograph, inside
+    joined = _with_outside(measured, first)
+    assert (joined[27] == first[27]).all()
+    assert (joined[28] == measured[28]).all()
+    assert (joined[0] == measured[0]).all()

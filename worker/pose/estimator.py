@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from config.errors import MultiplePeopleError, NoPersonError, PoseError
 from worker import weights
-from worker.images.arrays import Canvas, Floats, Image, Mask, Points
+from worker.images.arrays import Canvas, Flags, Floats, Image, Mask, Points
 from worker.images.frame import FILL, HEIGHT, WIDTH, Frame
 from worker.images.maps import Pose
 from worker.pose.bundles import hand_bundle, pose_bundle
@@ -76,7 +76,8 @@ class PersonPose:
     Attributes:
         frame: the position of the photograph on the canvas.
         pose: Body25 joints and hands, canvas pixels. The hips may be outside the canvas.
-        landmarks: float32 (33, 4), MediaPipe's own: x, y, z in canvas pixels, visibility 0..1.
+        landmarks: float32 (33, 4), MediaPipe's own: x, y, z in canvas pixels, visibility 0..1. Those outside
+            of the canvas are as seen on the whole photograph.
         mask: uint8 (1024, 768), 0..255: how much of each canvas pixel is the person.
     """
 
@@ -148,9 +149,10 @@ class PoseEstimator:
         detections = self._detect(canvas) or self._detect_small(photo, whole)
         person = _select(detections, whole)
         frame = person_frame(person.landmarks, person.mask, whole)
+        first = person
         if frame != whole:
-            canvas = frame.to_canvas(photo, fill=FILL)
-            person = self._measured_on_frame(canvas, _moved(person, whole, frame))
+            canvas, first = frame.to_canvas(photo, fill=FILL), _moved(person, whole, frame)
+            person = self._measured_on_frame(canvas, first)
         person = self._averaged_with_mirror(canvas, person)
         _require_usable(person.landmarks, frame)
         # Two masks of the one person and one of any person.
@@ -161,7 +163,7 @@ class PoseEstimator:
             find_hand(self._hands, canvas, person.landmarks, "left"),
             find_hand(self._hands, canvas, person.landmarks, "right"),
         )
-        return PersonPose(frame, pose, person.landmarks, mask)
+        return PersonPose(frame, pose, _with_outside(person.landmarks, first.landmarks), mask)
 
     def _detect(self, canvas: Canvas) -> list[_Detection]:
         # MediaPipe gets canvases only: the masks of some other widths make it abort the process.
@@ -284,6 +286,23 @@ def _select(detections: list[_Detection], frame: Frame) -> _Detection:
             "Use a photograph of one person, or crop it to the person."
         )
     return people[0]
+
+
+def _with_outside(measured: Floats, first: Floats) -> Floats:
+    """Return the landmarks measured on the canvas, those outside of it as seen on the whole photograph.
+
+    Where the two disagree about whether a landmark is outside, the measured one stays.
+
+    measured, first: float32 (33, 4), both in canvas pixels.
+    """
+    outside = ~(_on_canvas(measured) | _on_canvas(first))
+    return np.where(outside[:, None], first, measured).astype(np.float32)
+
+
+def _on_canvas(landmarks: Floats) -> Flags:
+    """Return which landmarks (33, 4) are on the canvas, bool (33,)."""
+    points = landmarks[:, :2]
+    return np.asarray(((points >= 0) & (points < np.array([WIDTH, HEIGHT]))).all(axis=1))
 
 
 def _moved(detection: _Detection, old: Frame, new: Frame) -> _Detection:
