@@ -69,7 +69,7 @@ def train(
     run_training(
         data, run, hours, garments, settings=settings, resume=resume, start=start, pretrained=pretrained
     )
-    err.print(f"To ship it: `tryon garment export {run}/averaged.pt {SHIPPED}`")
+    err.print(f"To ship it: `tryon garment export {run}/averaged.pt --target {SHIPPED}`")
 
 
 @app.command(name="pseudo-label")
@@ -92,10 +92,17 @@ def pseudo_label(
 
 @app.command()
 def export(
-    averaged: Annotated[Path, typer.Argument(help="averaged.pt of a run.", exists=True, dir_okay=False)],
-    target: Annotated[Path, typer.Argument(help="The .onnx to write.")] = SHIPPED,
+    averaged: Annotated[
+        list[Path],
+        typer.Argument(
+            help="averaged.pt of a run, or of several that started from each other: their mean is written.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    target: Annotated[Path, typer.Option(help="The .onnx to write.")] = SHIPPED,
 ) -> None:
-    """Write a run's averaged weights as an ONNX file, which workers read with OpenCV."""
+    """Write the averaged weights of runs as an ONNX file, which workers read with OpenCV."""
     from worker.lab.garment_training.export import export as export_weights
 
     print(export_weights(averaged, target))

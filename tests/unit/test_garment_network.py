@@ -304,7 +304,7 @@ def test_only_the_weights_of_this_network_are_exported(tmp_path) -> None:
     torch.save(weights, tmp_path / "short.pt")
 
     with pytest.raises(WeightsMissingError, match="another network"):
-        export(tmp_path / "short.pt", tmp_path / "garment.onnx")
+        export([tmp_path / "short.pt"], tmp_path / "garment.onnx")
 
 
 def test_a_file_that_is_no_model_is_not_loaded(tmp_path) -> None:

@@ -69,7 +69,7 @@ STAGES = (
     Stage(
         "cloth",
         queues.CPU,
-        version=7,
+        version=8,
         methods=cloth.METHODS,
         sources=("cloth",),
         setting="cloth_mask",

@@ -1,5 +1,6 @@
 """Writes a run's averaged weights in the form that is shipped."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,13 +27,25 @@ class _Flat(nn.Module):
         return output.mask, output.maps, output.present, *attributes
 
 
-def export(averaged: Path, target: Path) -> Path:
-    """Write a run's averaged.pt as an ONNX file for `GarmentReader.load` and return the file.
+def export(runs: Sequence[Path], target: Path) -> Path:
+    """Write the mean of the weights of one or more runs as an ONNX file for `GarmentReader.load`.
 
-    Raises WeightsMissingError when it holds another network's weights.
+    Runs that started from each other may be averaged: the mean reads better than each (Wortsman et al.,
+    "Model soups", ICML 2022).
+
+    Args:
+        runs: the averaged.pt of each run.
+        target: the file to write, which is returned.
+
+    Raises WeightsMissingError when one holds another network's weights.
     """
     network = GarmentNetwork()
-    network.load_state_dict(load_state_dict(averaged, shapes(network)))
+    weights = [load_state_dict(file, shapes(network)) for file in runs]
+    mean = {
+        name: torch.stack([run[name].double() for run in weights]).mean(0).to(value.dtype)
+        for name, value in weights[0].items()
+    }
+    network.load_state_dict(mean)
     export_network(network, target)
     return target
 
