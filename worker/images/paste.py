@@ -5,14 +5,19 @@ import numpy as np
 
 from worker.images.arrays import Canvas, Image, Mask
 from worker.images.frame import Frame, affine_matrix
-from worker.images.shapes import window
+from worker.images.shapes import Window, window
 
 _FADE = 16
 """Width over which the result fades out at a canvas border inside the photograph, canvas pixels."""
 
+_STRIP = 512
+"""Rows of the photograph that are mixed at once."""
+
 
 def paste_back(photo_rgb: Image, frame: Frame, result_canvas: Canvas, region: Mask) -> Image:
-    """Return the photograph with the changed region composited on it, RGB uint8 (h, w, 3).
+    """Composite the changed region on the photograph, in place; returns the photograph, RGB uint8 (h, w, 3).
+
+    A second photograph of 60 million pixels would be 180 MB.
 
     Args:
         photo_rgb: the person's photograph, RGB uint8 (h, w, 3).
@@ -29,17 +34,24 @@ def paste_back(photo_rgb: Image, frame: Frame, result_canvas: Canvas, region: Ma
         # warpAffine has no area filter: downsample first, then only translate.
         result, alpha = _downsampled(result_canvas, frame), _downsampled(region, frame)
         part = window(alpha > 0)
-        changed = result[part]
-    else:
-        # Linear interpolation for the alpha: cubic overshoots and would change pixels outside the region.
-        alpha = frame.to_photo(region, interpolation=cv2.INTER_LINEAR)
-        part = window(alpha > 0)
+        _mix(photo_rgb, result[part], alpha, part)
+        return photo_rgb
+    # Linear interpolation for the alpha: cubic overshoots and would change pixels outside the region.
+    alpha = frame.to_photo(region, interpolation=cv2.INTER_LINEAR)
+    rows, columns = window(alpha > 0)
+    # In strips: of a photograph with 60 million pixels the numbers of a whole region need a gigabyte.
+    for top in range(rows.start, rows.stop, _STRIP):
+        part = slice(top, min(top + _STRIP, rows.stop)), columns
         changed = frame.part(*part).to_photo(result_canvas, interpolation=cv2.INTER_CUBIC)
+        _mix(photo_rgb, changed, alpha, part)
+    return photo_rgb
+
+
+def _mix(photo_rgb: Image, changed: Image | Mask, alpha: Mask, part: Window) -> None:
+    """Mix a part of the photograph, in place, with its changed pixels by their alpha."""
     share = alpha[part].astype(np.float32)[..., None] / 255
     mixed = share * changed + (1 - share) * photo_rgb[part]
-    composite = photo_rgb.copy()
-    composite[part] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-    return composite
+    photo_rgb[part] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 
 
 def _faded(region: Mask, frame: Frame) -> Mask:
