@@ -31,6 +31,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
         for name in [name for name in os.environ if name.startswith("TRYON_")]:
             patch.delenv(name)
         patch.setenv("TRYON_DATA_DIR", str(data_dir))
+        # The astronaut wears a space suit: no picture of her can be shown.
+        patch.setenv("TRYON_MINIMUM_SCORE", "0")
         settings.cache_clear()
         with EmbeddedServers(data_dir, only=NAMES) as running:
             for name, value in running.environment().items():

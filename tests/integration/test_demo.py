@@ -24,7 +24,7 @@ def environment(tmp_path, models_dir):
     data_dir.mkdir()
     (data_dir / "models").symlink_to(models_dir)
     bare = {name: value for name, value in os.environ.items() if not name.startswith("TRYON_")}
-    return bare | {"TRYON_DATA_DIR": str(data_dir)}
+    return bare | {"TRYON_DATA_DIR": str(data_dir), "TRYON_MINIMUM_SCORE": "0"}
 
 
 def running_processes(data_dir):
