@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from sqlalchemy import text
 
 import db.session
+from config import queues
 from config.settings import settings
 from db import keys
 from db.migrate import upgrade
@@ -21,6 +23,7 @@ from worker.app import app
 from worker.artifacts.storage import storage
 from worker.machine.embedded.servers import NAMES, EmbeddedServers
 from worker.queue import sweep
+from worker.queue.request import MAX_PRIORITY
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +57,15 @@ def database(servers: EmbeddedServers, _migrated: None) -> str:
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "workers")
     with db.session.engine().begin() as connection:
         connection.execute(text(f"TRUNCATE {tables} CASCADE"))
+    # A message of an earlier test would write its job again.
+    redis.Redis.from_url(servers.endpoints["broker_url"]).delete(*_message_lists())
     return servers.endpoints["database_url"]
+
+
+def _message_lists() -> list[str]:
+    """Return the keys of the broker's lists of waiting messages: one for each queue and priority."""
+    suffixes = ("", *(f"\x06\x16{priority}" for priority in range(1, MAX_PRIORITY + 1)))
+    return [f"{queue}{suffix}" for queue in queues.ALL for suffix in suffixes]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tasks.api.app import create_app
 
-EXAMPLES = 10
+EXAMPLES = 6
 """Requests of each kind (allowed, not allowed) and route; `derandomize` makes them the same every time."""
 
 CHECKS = [

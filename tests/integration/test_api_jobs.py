@@ -5,11 +5,32 @@ from io import BytesIO
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
+from config.errors import InputValidationError
+from db import jobs
+from tasks import tryon
 from tests.support import quick
 from tests.support.api import png
 from tests.support.inputs import put
+
+
+def test_a_batch_of_a_python_producer_is_written_whole_or_not_at_all(database):
+    requests = [{"person_key": "people/a", "cloth_key": f"cloths/{number}"} for number in range(3)]
+    handles = tryon.batch(requests, seed=4, priority=1)
+    records = [jobs.status(handle.id) for handle in handles]
+    assert [record["cloth_key"] for record in records] == ["cloths/0", "cloths/1", "cloths/2"]
+    assert {(record["options"]["seed"], record["options"]["priority"]) for record in records} == {(4, 1)}
+    wrong = [{"person_key": "people/b", "cloth_key": "cloths/0"}, {"person_key": "people/b", "cloth_key": ""}]
+    with pytest.raises(InputValidationError, match=r"Request 1 of the batch, from 0: .*cloth_key"):
+        tryon.batch(wrong)
+    with pytest.raises(InputValidationError, match="1 to 1000 requests, not 0"):
+        tryon.batch([])
+    assert len(jobs.recent()) == 3
+
+
+# The tests below run a worker until the end of the module; those above need jobs that stay queued.
 
 
 def test_pictures_become_a_result(api_client, quick_worker, request):

@@ -51,18 +51,23 @@ function follow(state) {
   const job = state.dataset.job;
   const events = new EventSource(`/v1/tryons/${job}/events`);
   const announcement = document.getElementById("announcement");
-  const update = async (event) => {
-    const record = JSON.parse(event.data);
-    const ended = ["succeeded", "failed", "canceled"].includes(record.status);
-    if (ended) events.close();
+  const update = async () => {
     const answer = await fetch(`/jobs/${job}/state`);
     if (!answer.ok) return;
     state.innerHTML = await answer.text();
     compare(state);
-    announcement.textContent = record.stage ? `${record.status}, ${record.stage}` : record.status;
-    document.title = `${record.status} · Try-on`;
+    const shown = state.querySelector("p").textContent.replace(/\s+/g, " ").trim();
+    announcement.textContent = shown;
+    document.title = `${shown} · Try-on`;
   };
-  for (const name of ["queued", "running", "succeeded", "failed", "canceled"]) events.addEventListener(name, update);
+  // One after the other: an answer that comes late must not replace a newer one.
+  let updates = Promise.resolve();
+  for (const name of ["queued", "running", "succeeded", "failed", "canceled"]) {
+    events.addEventListener(name, () => {
+      if (["succeeded", "failed", "canceled"].includes(name)) events.close();
+      updates = updates.then(update, update);
+    });
+  }
 }
 
 const form = document.getElementById("new");

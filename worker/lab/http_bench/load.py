@@ -13,13 +13,13 @@ from typing import IO, Any
 import psutil
 from sqlalchemy import text
 
-from db import jobs
+from db import jobs, keys
+from db.models import DEFAULT_TENANT
 from db.session import engine
+from worker.lab.http_bench.pollers import KEY_VARIABLE
 
-TENANT = "bench-http"
-
-START_TIMEOUT_S = 60.0
-"""Time in which the server must answer, seconds."""
+PREFIX = "bench-http"
+"""What the ids of the benchmark's jobs begin with."""
 
 NO_RATE_LIMIT = "1000000"
 """Requests a second: all clients of the benchmark are one caller."""
@@ -28,7 +28,7 @@ NO_RATE_LIMIT = "1000000"
 def idle_jobs(number: int) -> list[str]:
     """Write queued jobs that no worker claims, because no worker has their stage; return their ids."""
     spec = jobs.StageSpec("idle", "idle", ())
-    ids = [f"{TENANT}-{time.time_ns()}-{index}" for index in range(number)]
+    ids = [f"{PREFIX}-{time.time_ns()}-{index}" for index in range(number)]
     jobs.submit_all(
         [
             {
@@ -37,7 +37,7 @@ def idle_jobs(number: int) -> list[str]:
                 "cloth_key": "bench",
                 "options": {},
                 "stages": [spec],
-                "tenant": "default",
+                "tenant": DEFAULT_TENANT,
             }
             for job_id in ids
         ]
@@ -105,11 +105,25 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
     return pipe
 
 
+@contextmanager
+def needed_key() -> Iterator[str | None]:
+    """Give a key during the block where the system has keys; None where it has none, and needs none."""
+    if not keys.keys_exist():
+        yield None
+        return
+    key_id, key = keys.add_key(DEFAULT_TENANT, label="tryon bench http")
+    try:
+        yield key
+    finally:
+        keys.revoke_key(key_id)
+
+
 class Clients:
     """Pollers and event streams, one poller for each job, while the block runs; then `figures` are there."""
 
-    def __init__(self, server: Server, job_ids: Sequence[str], streams: int) -> None:
+    def __init__(self, server: Server, job_ids: Sequence[str], streams: int, key: str | None) -> None:
         self._server, self._job_ids, self._streams = server, job_ids, streams
+        self._environment = os.environ | ({KEY_VARIABLE: key} if key else {})
         self.figures: dict[str, Any] = {}
 
     def __enter__(self) -> "Clients":
@@ -121,7 +135,7 @@ class Clients:
             str(self._streams),
         ]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment
         )
         stdin = _pipe(self._process.stdin)
         stdin.write("\n".join(self._job_ids) + "\n\n")

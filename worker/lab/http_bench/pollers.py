@@ -8,6 +8,7 @@ than the server that is measured.
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 
 POLL_INTERVAL_S = 2.0
 """Interval of each poller, seconds: what the server's `Retry-After` asks for."""
+
+KEY_VARIABLE = "BENCH_API_KEY"
+"""Environment variable with the API key, where the system has keys."""
 
 
 @dataclass
@@ -39,7 +43,9 @@ class Figures:
 
 
 def _request(host: str, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    key = os.environ.get(KEY_VARIABLE)
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n".encode()
 
 
 async def _answer(reader: asyncio.StreamReader) -> bool:
@@ -71,7 +77,8 @@ async def _follow(host: str, port: int, job_id: str, figures: Figures) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(_request(f"{host}:{port}", f"/v1/tryons/{job_id}/events"))
     head = await reader.readuntil(b"\r\n\r\n")
-    figures.errors += not head.startswith(b"HTTP/1.1 200")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"no event stream: {head!r}")
     while line := await reader.readline():
         figures.events += line.startswith(b"data:")
 
