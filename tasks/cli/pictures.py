@@ -83,6 +83,7 @@ def demo(
     from worker.artifacts.storage import storage
     from worker.lab.demo import garments, people
 
+    person = person or people.demonstration(settings().data_dir)
     person_file = person.read_bytes() if person else people.astronaut()
     cloth_file = cloth.read_bytes() if cloth else encode_png(garments.draw(garments.NAMES[0]))
     typer.echo(f"Person:  {person or 'Eileen Collins, NASA portrait, public domain (from scikit-image)'}")
