@@ -34,8 +34,8 @@ def metrics(
         raise ConfigurationError(
             f"Metrics cannot be served on {address}:{port}: {error}. Choose another --port or --address."
         ) from error
-    typer.echo(f"Metrics: http://{address}:{server.server_port}/metrics")
     with suppress(KeyboardInterrupt):
+        typer.echo(f"Metrics: http://{address}:{server.server_port}/metrics")
         threading.Event().wait()
     server.shutdown()
     server.server_close()

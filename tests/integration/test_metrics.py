@@ -273,12 +273,12 @@ def test_every_metric_that_alerts_and_dashboard_name_exists():
 def metrics_server():
     """The command `tryon metrics`, as a process; returns host and port."""
     command = [sys.executable, "-c", "from tasks.cli import main; main()", "metrics", "--port", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        yield urllib.parse.urlsplit(process.stdout.readline().split()[-1]).netloc
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield urllib.parse.urlsplit(process.stdout.readline().split()[-1]).netloc
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
         process.stdout.close()
 
 
