@@ -1,7 +1,7 @@
 """Refuses photographs without a garment that a try-on can use, and names what is seen in them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -50,7 +50,8 @@ class SuitabilitySettings:
     Attributes:
         min_range: least difference of the brightest and darkest levels: with less the picture is blank.
         min_area: least share of the photograph that the network's mask covers if there is a garment.
-        min_kind: least probability of a garment of the category.
+        min_kind: category -> least probability of a garment of that category. Of garments of other kinds a
+            few are read as tops with up to 0.58; a dress may be read as a long top nearly as well.
         worn, folded, back, open: least probability from which a garment counts as worn by a person, folded,
             seen from behind, or open at the front. Closed labelled garments have at most 0.54; blazers, which
             hang open a little, more, and they can be worn.
@@ -72,7 +73,9 @@ class SuitabilitySettings:
 
     min_range: float = 6.0
     min_area: float = 0.004
-    min_kind: float = 0.5
+    min_kind: Mapping[str, float] = field(
+        default_factory=lambda: {"upper_body": 0.6, "lower_body": 0.5, "dresses": 0.5}
+    )
     worn: float = 0.3
     folded: float = 0.5
     back: float = 0.85
@@ -133,7 +136,7 @@ def _wrong_kind(reading: GarmentReading, category: str, settings: SuitabilitySet
             "The garment is worn by a person. Use a photograph of the garment alone: lying flat, on a hanger "
             "or on a mannequin that is not visible."
         )
-    if reading.probability("kind", CATEGORIES[category]) >= settings.min_kind:
+    if reading.probability("kind", CATEGORIES[category]) >= settings.min_kind[category]:
         return ""
     kind, wanted = reading.best("kind"), _WANTED[category]
     shown = _SHOWN.get(kind, f"no {wanted.partition(',')[0]}")
