@@ -69,7 +69,12 @@ def await_hold(name: str) -> None:
 
 def release(name: str) -> None:
     """Let the stages finish that ``hold NAME`` blocks."""
-    _log("release-" + name).touch()
+    _released(name).touch()
+
+
+def _released(name: str) -> Path:
+    """Return the file that releases a stage: the next test must not delete it before the stage sees it."""
+    return settings().data_dir / f"release-{name}"
 
 
 def install() -> None:
@@ -124,7 +129,7 @@ def _obey(data: bytes) -> None:
     words = data.decode(errors="replace").split()
     if words[:1] == ["hold"]:
         _log("holding-" + words[1]).touch()
-        wait_for(_log("release-" + words[1]).exists, f"the test to release {words[1]}")
+        wait_for(_released(words[1]).exists, f"the test to release {words[1]}")
     if words[:1] != ["raise"]:
         return
     failures = int(words[2]) if len(words) > 2 else math.inf
