@@ -1,5 +1,6 @@
 """Addresses of the database, broker and object store: the explicit setting, or the embedded servers."""
 
+import ipaddress
 import json
 from dataclasses import dataclass
 
@@ -20,6 +21,16 @@ class S3Endpoint:
     region: str
     access_key_id: str | None
     secret_access_key: str | None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def database_url() -> str:

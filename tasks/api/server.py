@@ -1,12 +1,12 @@
 """Runs the web application under uvicorn."""
 
-import ipaddress
 import logging
 import os
 import socket
 
 import uvicorn
 
+from config.endpoints import is_loopback
 from config.settings import ConfigurationError
 from db import keys
 from tasks.api.app import create_app
@@ -55,16 +55,6 @@ def run(host: str, port: int) -> None:
     log.info("Serving on %s", address)
     print(f"The page: {address}/", flush=True)
     uvicorn.Server(config).run([listener])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

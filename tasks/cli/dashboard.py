@@ -1,11 +1,11 @@
 """The command that runs the dashboard, Flower."""
 
-import ipaddress
 import os
 from typing import Annotated, Any
 
 import typer
 
+from config.endpoints import is_loopback
 from config.settings import ConfigurationError
 
 PASSWORDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
@@ -25,7 +25,7 @@ def dashboard(
         ) from error
     from worker.app import app
 
-    if not _is_loopback(address) and not any(os.environ.get(name) for name in PASSWORDS):
+    if not is_loopback(address) and not any(os.environ.get(name) for name in PASSWORDS):
         raise ConfigurationError(
             f"The dashboard can stop workers and does not listen on {address} without a password: set "
             "FLOWER_BASIC_AUTH=user:password."
@@ -38,11 +38,3 @@ def dashboard(
 def _serves(route: Any, path: str) -> bool:
     """Return whether one of Flower's routes, a tuple or a tornado URLSpec, is the one of this path."""
     return isinstance(route, tuple) and route[0] == path
-
-
-def _is_loopback(address: str) -> bool:
-    """Return whether only this machine reaches a server on the address."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

@@ -8,7 +8,7 @@ import typer
 
 from config.settings import settings
 from tasks.cli import codes
-from tasks.cli.jobs import Category, Quality, in_steps
+from tasks.cli.jobs import Category, Quality, follow, in_steps, note, show, upload_file
 from worker.queue.request import TryonRequest
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Start all servers and workers, run one try-on through the queue, save the picture, stop everything."""
-    from tasks.cli.jobs import follow, note, show, upload_file
     from tasks.cli.serve import running_system
     from worker.artifacts.bundle import encode_png, unpack
     from worker.artifacts.storage import storage

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config.endpoints import is_loopback
 from config.settings import settings
 from tasks.api.callers import Bucket
 from tasks.api.pictures import coloured
 from tasks.api.problems import ProblemError, problem_of
-from tasks.api.server import is_loopback
 from tasks.api.tryons import MAX_WAIT_S, _wait_s
 from tasks.api.uploads import picture_type
 from worker.images.decoder import FORMATS

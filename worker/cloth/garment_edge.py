@@ -79,9 +79,8 @@ def _grab_cut(small: Image, solid: Flags, settings: EdgeSettings) -> Flags | Non
     trimap[inside], trimap[outside] = cv2.GC_FGD, cv2.GC_BGD
     inner, outer = np.zeros((1, 65)), np.zeros((1, 65))  # models, of the size that cv2.grabCut requires
     bgr = np.ascontiguousarray(small[..., ::-1])
-    cv2.setRNGSeed(
-        0
-    )  # GrabCut initialises its clusters at random: the same photograph must give the same mask.
+    # GrabCut initialises its clusters at random: the same photograph must give the same mask.
+    cv2.setRNGSeed(0)
     unused_box = (0, 0, bgr.shape[1], bgr.shape[0])
     cv2.grabCut(bgr, trimap, unused_box, outer, inner, settings.iterations, cv2.GC_INIT_WITH_MASK)
     return _without_specks((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD), settings)

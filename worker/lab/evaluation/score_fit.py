@@ -16,7 +16,9 @@ RATINGS = Path(__file__).with_name("ratings.csv")
 """Person, garment, rating (0 not to be shown, 1 acceptable, 2 good) and the values of FACTORS.
 
 The files are those of the sample folders, of Clothing Co-Parsing's test photographs (`ccp_`), of the labelled
-garment photographs (long names) and of the demonstration. The pictures are drawn by `tryon evaluate panel`.
+garment photographs (long names) and of the demonstration. `tryon evaluate panel` draws the pictures. No
+command writes the values of `kept_dress`, `long_sleeves`, `shoulder_width` and `body_size`: they were
+recorded once, together with the ratings.
 """
 
 RIDGE = 2.0
